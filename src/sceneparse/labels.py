@@ -1,0 +1,235 @@
+"""LabelSet: the only place where a number in a label file becomes a class.
+
+Three kinds of number meet here and are never mixed:
+
+* *file number*: what a pixel of the user's annotation file holds (ADE20K: 1 = wall ... 150 = flag);
+* *training index*: ``0 .. K-1``, the channel of the logits;
+* *ignore index*: what an ignored pixel holds among training indices (255, or 65535 when K > 255).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sceneparse.errors import InputError, nearest
+
+Color = tuple[int, int, int]
+
+MAX_FILE_NUMBER = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSet:
+    """Class names, colours and the numbers that stand for them in label files.
+
+    Args:
+        names: K class names in the order of the training index.
+        file_numbers: the K numbers of the classes in label files, 0..65535, all different.
+        palette: K colours, RGB 0..255.
+        ignored: file numbers that mean "no class": without effect on loss, gradient and score.
+
+    Raises:
+        InputError: lengths differ, a number or name is given twice, or a value is out of range.
+    """
+
+    names: tuple[str, ...]
+    file_numbers: tuple[int, ...]
+    palette: tuple[Color, ...]
+    ignored: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise InputError("the class list is empty", fix="name at least one class")
+        if not len(self.names) == len(self.file_numbers) == len(self.palette):
+            raise InputError(
+                f"{len(self.names)} names, {len(self.file_numbers)} file numbers and "
+                f"{len(self.palette)} colours: each class needs one of each"
+            )
+        for what, values in (("name", self.names), ("file number", self.file_numbers + self.ignored)):
+            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            if twice:
+                raise InputError(f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}")
+        for number in self.file_numbers + self.ignored:
+            if not 0 <= number <= MAX_FILE_NUMBER:
+                raise InputError(f"file number {number} is outside 0..{MAX_FILE_NUMBER}")
+        for color in self.palette:
+            if len(color) != 3 or not all(0 <= c <= 255 for c in color):
+                raise InputError(f"colour {color} is not three numbers 0..255")
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.names)
+
+    @property
+    def ignore_index(self) -> int:
+        """Training index of ignored pixels: 255, or 65535 when there are more than 255 classes."""
+        return 255 if self.num_classes <= 255 else MAX_FILE_NUMBER
+
+    @property
+    def index_dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16: holds every training index and the ignore index."""
+        return np.dtype(np.uint8 if self.ignore_index == 255 else np.uint16)
+
+    @property
+    def file_dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16: holds every file number."""
+        return np.dtype(np.uint8 if max(self.file_numbers + self.ignored) <= 255 else np.uint16)
+
+    @cached_property
+    def _index_of(self) -> NDArray[np.int32]:
+        """Table from file number to training index; -1 where a number is not in the class list."""
+        table = np.full(MAX_FILE_NUMBER + 1, -1, np.int32)
+        table[list(self.file_numbers)] = np.arange(self.num_classes)
+        table[list(self.ignored)] = self.ignore_index
+        return table
+
+    def to_index(self, mask: NDArray[np.integer], *, path: str | Path | None = None) -> NDArray[np.integer]:
+        """File numbers to training indices.
+
+        Args:
+            mask: (H, W) integers as read from a label file.
+            path: named in the error.
+
+        Returns:
+            (H, W) of :attr:`index_dtype`; ignored pixels hold :attr:`ignore_index`.
+
+        Raises:
+            InputError: a value is neither a class nor ignored; says value, pixels and what to do.
+        """
+        index = self._index_of[mask]
+        if (index < 0).any():
+            values, counts = np.unique(np.asarray(mask)[index < 0], return_counts=True)
+            found = ", ".join(f"{v} ({n} pixels)" for v, n in list(zip(values, counts, strict=True))[:8])
+            more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+            raise InputError(
+                f"mask values outside the class list: {found}{more}; {self.describe()}",
+                where=path,
+                fix="add the value to the classes or to the ignored values, or correct the mask",
+            )
+        return index.astype(self.index_dtype)
+
+    def to_file(self, index: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Training indices (H, W), each in 0..K-1, to file numbers of :attr:`file_dtype`."""
+        return np.asarray(self.file_numbers, self.file_dtype)[index]
+
+    def file_palette(self) -> bytes:
+        """768 bytes for ``PIL.Image.putpalette``: entry n is the colour of file number n; unused entries black."""
+        table = np.zeros((256, 3), np.uint8)
+        for number, color in zip(self.file_numbers, self.palette, strict=True):
+            if number < 256:
+                table[number] = color
+        return table.tobytes()
+
+    def describe(self) -> str:
+        """One line in words: ``0 = ignored; 1 wall .. 150 flag``."""
+        ignored = f"{', '.join(map(str, self.ignored))} = ignored; " if self.ignored else "nothing ignored; "
+        classes = [f"{n} {name}" for n, name in zip(self.file_numbers, self.names, strict=True)]
+        return ignored + (" .. ".join([classes[0], classes[-1]]) if len(classes) > 3 else ", ".join(classes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML; :meth:`from_dict` reads them back."""
+        return {
+            "classes": [
+                {"number": n, "name": name, "color": list(color)}
+                for n, name, color in zip(self.file_numbers, self.names, self.palette, strict=True)
+            ],
+            "ignore": list(self.ignored),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LabelSet:
+        """Inverse of :meth:`to_dict`."""
+        classes = values["classes"]
+        return cls(
+            names=tuple(str(c["name"]) for c in classes),
+            file_numbers=tuple(int(c["number"]) for c in classes),
+            palette=tuple((int(c["color"][0]), int(c["color"][1]), int(c["color"][2])) for c in classes),
+            ignored=tuple(int(n) for n in values.get("ignore", ())),
+        )
+
+
+def distinct_colors(count: int) -> tuple[Color, ...]:
+    """The PASCAL VOC colour map without its black first entry: bit-reversed, so neighbours differ."""
+    colors = []
+    for label in range(1, count + 1):
+        r = g = b = 0
+        rest, bit = label, 7
+        while rest:
+            r |= (rest & 1) << bit
+            g |= (rest >> 1 & 1) << bit
+            b |= (rest >> 2 & 1) << bit
+            rest >>= 3
+            bit -= 1
+        colors.append((r, g, b))
+    return tuple(colors)
+
+
+def label_set_from_names(names: Sequence[str], *, first_number: int = 0, ignored: Iterable[int] = ()) -> LabelSet:
+    """Classes numbered from ``first_number`` in the order given, coloured by :func:`distinct_colors`."""
+    return LabelSet(
+        names=tuple(names),
+        file_numbers=tuple(range(first_number, first_number + len(names))),
+        palette=distinct_colors(len(names)),
+        ignored=tuple(ignored),
+    )
+
+
+def _read_table(name: str, *, ignored: tuple[int, ...]) -> LabelSet:
+    with resources.files("sceneparse.labelsets").joinpath(f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return LabelSet(
+        names=tuple(r["name"] for r in rows),
+        file_numbers=tuple(int(r["number"]) for r in rows),
+        palette=tuple((int(r["red"]), int(r["green"]), int(r["blue"])) for r in rows),
+        ignored=ignored,
+    )
+
+
+def ade20k() -> LabelSet:
+    """SceneParse150: 1 wall .. 150 flag, 0 ignored; the benchmark's own palette."""
+    return _read_table("ade20k", ignored=(0,))
+
+
+def ade20k_tutorial() -> LabelSet:
+    """The tutorial's 151 classes: 0 "other" is a class that is trained and scored."""
+    table = _read_table("ade20k", ignored=())
+    return LabelSet(
+        names=("other", *table.names),
+        file_numbers=(0, *table.file_numbers),
+        palette=((0, 0, 0), *table.palette),
+    )
+
+
+def camvid() -> LabelSet:
+    """CamVid's 11 classes, 0 sky .. 10 bicyclist, 11 (void) ignored."""
+    return _read_table("camvid", ignored=(11,))
+
+
+LABEL_SETS: dict[str, Callable[[], LabelSet]] = {
+    "ade20k": ade20k,
+    "ade20k-151": ade20k_tutorial,
+    "camvid": camvid,
+}
+
+
+def label_set(name: str) -> LabelSet:
+    """A label set that ships with the package, by name.
+
+    Raises:
+        InputError: no such name.
+    """
+    if name not in LABEL_SETS:
+        raise InputError(
+            f"unknown label set {name!r}.{nearest(name, LABEL_SETS)}", fix=f"one of: {', '.join(LABEL_SETS)}"
+        )
+    return LABEL_SETS[name]()

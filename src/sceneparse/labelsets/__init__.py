@@ -1,0 +1,1 @@
+"""Class tables that ship with the package: file number, name, colour."""

@@ -136,8 +136,8 @@ def resize_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[
 def nearest_source(source: int, target: int) -> NDArray[np.intp]:
     """For each of ``target`` pixels the one of ``source`` pixels that its centre falls in.
 
-    ``floor((i + 0.5) * source / target)``, in integers and hence exact; a centre on the edge between two pixels
-    goes to the second.
+    ``floor((i + 0.5) * source / target)``, in integers and hence exact; a centre on the edge between two
+    pixels goes to the second.
     """
     return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
 

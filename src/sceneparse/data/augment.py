@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +34,6 @@ LUMA = (0.299, 0.587, 0.114)
 
 _STREAM = 0x6175676D
 """Keeps these random numbers apart from the sampler's, which share the seed."""
-
-IntegerMask = TypeVar("IntegerMask", bound=NDArray[np.integer])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +69,14 @@ class Augmentation:
 
 def augment(
     image: NDArray[np.uint8],
-    mask: IntegerMask,
+    mask: NDArray[np.integer],
     augmentation: Augmentation,
     *,
     seed: int,
     epoch: int,
     index: int,
     ignore_index: int,
-) -> tuple[NDArray[np.uint8], IntegerMask]:
+) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
     """One random view of a sample.
 
     Args:

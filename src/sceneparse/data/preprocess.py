@@ -10,7 +10,7 @@ Shapes: ``H, W`` rows and columns; images ``(H, W, 3)`` uint8 RGB; masks ``(H, W
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,6 @@ MODES = ("short-side", "squash", "none")
 MAX_ASPECT = 16
 """Under "short-side" the long side becomes at most this many times ``size``: without a bound a strip of
 20,000 x 1 pixels would grow to 5,120,000 x 256."""
-
-IntegerMask = TypeVar("IntegerMask", bound=NDArray[np.integer])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +140,7 @@ def nearest_source(source: int, target: int) -> NDArray[np.intp]:
     return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
 
 
-def resize_mask(mask: IntegerMask, size_hw: tuple[int, int]) -> IntegerMask:
+def resize_mask(mask: NDArray[np.integer], size_hw: tuple[int, int]) -> NDArray[np.integer]:
     """Resize a mask by the nearest pixel; never makes a value that was not there.
 
     Args:
@@ -155,7 +153,7 @@ def resize_mask(mask: IntegerMask, size_hw: tuple[int, int]) -> IntegerMask:
     if mask.shape == size_hw:
         return mask
     rows, columns = nearest_source(mask.shape[0], size_hw[0]), nearest_source(mask.shape[1], size_hw[1])
-    return mask.take(rows, axis=0).take(columns, axis=1)  # type: ignore[return-value]
+    return mask.take(rows, axis=0).take(columns, axis=1)
 
 
 def prepare_image(image: NDArray[np.uint8], policy: ResizePolicy) -> NDArray[np.uint8]:

@@ -1,0 +1,351 @@
+"""Image and mask files to arrays: the one place where a file becomes pixels.
+
+Training, prediction and serving all read through here, so that grey, 16-bit, palette, RGBA, CMYK and
+EXIF-rotated files become the same upright RGB everywhere.
+
+H, W: height and width of the upright picture, in pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from sceneparse.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+    + (".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif")
+)
+"""File name endings, in lower case, that count as pictures when a folder is listed."""
+
+# Named, so that no file, whatever it is called, starts one of Pillow's exotic readers (EPS runs Ghostscript).
+_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+# Formats that keep every number. Out: PPM (Pillow stretches its values), GIF (writers reorder the palette).
+_MASK_FORMATS = ("PNG", "TIFF", "BMP")
+
+MAX_PIXELS = 2**30
+"""Largest picture read (32768 x 32768): beyond it a damaged header would ask for tens of gigabytes."""
+
+_ORIENTATION = 0x0112
+_GET_AGAIN = "copy or download it again, or remove it"
+_SAVE_AS = "save it again as an 8-bit PNG or JPEG"
+# What a file without a picture in it often is, by its first bytes.
+_KNOWN_STRANGERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for", "run: git lfs pull"),
+    (b"<", "a web page or XML, not a picture", "download the picture again"),
+    (b"\0\0\0", "perhaps HEIC or a video: neither is read", "convert it to JPEG or PNG"),
+)
+
+# Pillow's size limit and Python's warning filters belong to the whole process: one thread changes them at a time.
+_pillow_globals = threading.Lock()
+
+
+@contextmanager
+def _pillow_unlimited_and_quiet() -> Iterator[None]:
+    """Own size limit instead of Pillow's, and no warnings about metadata nobody asked for."""
+    with _pillow_globals, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of the formats that this Pillow was built with (AVIF came late)."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image file as upright RGB.
+
+    Every colour mode becomes RGB as in :func:`upright_rgb`; all eight EXIF orientations are applied.
+    Of files with several pictures (GIF, TIFF) the first one is read.
+
+    Returns:
+        uint8 (H, W, 3), contiguous and writable.
+
+    Raises:
+        InputError: the file is missing, not readable, empty, damaged, or not a picture.
+    """
+    with _opened(path) as image:
+        return upright_rgb(image, path=path)
+
+
+def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArray[np.uint8]:
+    """Pixels of a Pillow image as upright RGB, for any mode.
+
+    * 16-bit grey is scaled by 1/257, so that white stays white (Pillow alone clips it at 255).
+      16-bit colour arrives from Pillow as its high bytes.
+    * Transparent pixels are laid over black: the colour stored under them is arbitrary, and black is
+      what aerial and stitched pictures hold where there is nothing.
+    * CMYK and YCbCr are converted by Pillow's formulas, without colour profiles.
+
+    Args:
+        image: any Pillow image with known range; 32-bit float and CIE Lab are refused.
+        path: named in the error.
+
+    Returns:
+        uint8 (H, W, 3), contiguous and writable.
+
+    Raises:
+        InputError: the mode has no agreed way to RGB, or the pixels cannot be decoded.
+    """
+    with _named_errors(path):
+        orientation = _load(image)
+        if image.mode.startswith("I"):
+            pixels = _rgb_of_16_bit(np.asarray(image), path)
+        elif image.mode in ("F", "LAB"):
+            raise InputError(
+                f"image of mode {image.mode}: its values have no agreed way to RGB 0..255",
+                where=path,
+                fix=_SAVE_AS,
+            )
+        elif image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            pixels = np.array(
+                Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
+            )
+        else:
+            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.ascontiguousarray(_turned(pixels, orientation))
+
+
+def read_mask(path: str | Path) -> NDArray[np.integer]:
+    """Read a label mask: the numbers that the file holds, upright.
+
+    Palette files give their indices, never their colours; 1-bit files give 0 and 1; grey stored in equal
+    channels (RGB or RGBA, alpha whatever it is) gives that grey. EXIF rotation is applied as to images.
+
+    Returns:
+        (H, W) uint8, or uint16 where the file stores 16 bits or more; contiguous and writable.
+
+    Raises:
+        InputError: as :func:`read_image`; also for lossy formats, and for colours instead of numbers.
+    """
+    with _opened(path) as image:
+        lossy = image.format not in _MASK_FORMATS or "jpeg" in str(image.info.get("compression", ""))
+        if lossy:
+            raise InputError(
+                f"mask in the {image.format} format, which does not keep values exactly: "
+                "its class numbers cannot be trusted",
+                where=path,
+                fix="export the masks again as PNG from the labelling tool (converting does not repair them)",
+            )
+        raw_mode = _raw_mode(image)
+        orientation = _load(image)
+        numbers = _numbers(image, raw_mode, path)
+    return np.ascontiguousarray(_turned(numbers, orientation))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, in pixels, from the file's header only.
+
+    Raises:
+        InputError: as :func:`read_image`, except that damage behind the header is not seen.
+    """
+    with _opened(path) as image:
+        if isinstance(image, TiffImageFile):  # its .size is upright or not, depending on Pillow's version
+            width, height = image.tag_v2[256], image.tag_v2[257]
+            orientation = int(image.tag_v2.get(_ORIENTATION, 1))
+        else:
+            width, height = image.size
+            # Pillow decodes a whole PNG to look for EXIF data behind the pixels; stepping over them is quicker.
+            plain = image.format == "PNG" and "exif" not in image.info and not _png_has_exif(path)
+            orientation = 1 if plain else _orientation(image)
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """A Pillow image with its header read; whatever goes wrong is an InputError that names the file."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("a folder where an image file was expected", where=path, fix="name a file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("not a regular file", where=path, fix="name an image file")
+        if status.st_size == 0:
+            raise InputError(
+                "the file is empty (0 bytes)", where=path, fix="copy or download it again, or remove it"
+            )
+        file = open(path, "rb")
+    except FileNotFoundError:
+        raise InputError("the file does not exist", where=path, fix="check the path") from None
+    except PermissionError:
+        raise InputError(
+            "no permission to read the file", where=path, fix="give yourself read permission"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the file cannot be read: {error}", where=path, fix="check the path and the disk"
+        ) from None
+    with file, _named_errors(path):
+        with _pillow_unlimited_and_quiet():
+            try:
+                image = Image.open(file, formats=_formats())
+            except UnidentifiedImageError:
+                raise _not_an_image(file, path) from None
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise InputError(
+                f"{width} x {height} pixels; at most {MAX_PIXELS} can be read",
+                where=path,
+                fix="cut it into tiles",
+            )
+        yield image
+
+
+@contextmanager
+def _named_errors(path: str | Path | None) -> Iterator[None]:
+    """Pillow raises anything at all on damaged files (OSError, SyntaxError, struct.error, ...)."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError("not enough memory to decode the image", where=path, fix="make it smaller") from None
+    except Exception as error:
+        raise InputError(
+            f"the image is damaged or cut off and cannot be decoded ({error})",
+            where=path,
+            fix=_GET_AGAIN,
+        ) from error
+
+
+def _not_an_image(file: IO[bytes], path: str | Path) -> InputError:
+    file.seek(0)
+    head = file.read(32)
+    for start, what, fix in _KNOWN_STRANGERS:
+        if head.startswith(start):
+            return InputError(f"not an image: {what}", where=path, fix=fix)
+    return InputError(
+        "not an image, or one damaged at its beginning",
+        where=path,
+        fix=f"expected one of: {', '.join(_formats())}; copy it again or remove it",
+    )
+
+
+def _load(image: Image.Image) -> int:
+    """Decode the pixels; returns the EXIF orientation that is left to apply (Pillow turns TIFF by itself)."""
+    if isinstance(image, TiffImageFile):  # reads its metadata again while loading, and may warn about it
+        with _pillow_unlimited_and_quiet():
+            image.load()
+    else:
+        image.load()
+    return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where the picture has none, or none that makes sense."""
+    with _pillow_unlimited_and_quiet():
+        try:
+            value = image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # damaged metadata around sound pixels: taken as upright, as every viewer does
+            return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Stored (H, W, ...) to upright, by EXIF orientation [EXIF 2.3, tag 0x0112]."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _rgb_of_16_bit(grey: NDArray[Any], path: str | Path | None) -> NDArray[np.uint8]:
+    lowest, highest = int(grey.min()), int(grey.max())
+    if lowest < 0 or highest > 65535:
+        raise InputError(
+            f"32-bit integer image with values {lowest}..{highest}; expected 0..65535",
+            where=path,
+            fix=_SAVE_AS,
+        )
+    return np.repeat(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the numbers lie in the file, such as ``L;4`` or ``RGB;16B``: known before loading only."""
+    tiles = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.integer]:
+    """Stored (h, w) numbers of a loaded mask."""
+    mode = image.mode
+    if mode == "P":
+        return np.array(image)
+    if mode in ("1", "L"):
+        # Pillow stretches 2- and 4-bit grey to 0..255 and inverts TIFFs whose white is 0; undo both.
+        highest = 1 if mode == "1" else {"L;2": 3, "L;4": 15}.get(raw_mode[:3], 255)
+        grey = np.array(image, np.uint8)
+        if mode == "L":
+            grey //= np.uint8(255 // highest)
+        return np.uint8(highest) - grey if raw_mode.endswith(("I", "IR")) else grey
+    if mode.startswith("I"):
+        numbers = np.asarray(image)
+        if numbers.min() < 0 or numbers.max() > 65535:
+            raise InputError(
+                f"mask with values {numbers.min()}..{numbers.max()}; expected class numbers 0..65535",
+                where=path,
+                fix="number the classes from 0 and export the masks again",
+            )
+        return numbers.astype(np.uint16)
+    if ";16" in raw_mode:
+        raise InputError(
+            f"mask with {len(mode)} channels of 16 bits, of which only the high bytes can be read",
+            where=path,
+            fix="export it with one channel (8- or 16-bit grey PNG)",
+        )
+    if mode in ("LA", "PA"):
+        return np.array(image)[:, :, 0]
+    if mode in ("RGB", "RGBA"):
+        channels = np.asarray(image)
+        if (channels[:, :, 0] == channels[:, :, 1]).all() and (channels[:, :, 0] == channels[:, :, 2]).all():
+            return channels[:, :, 0].copy()
+        different = int((channels[:, :, :3].min(2) != channels[:, :, :3].max(2)).sum())
+        raise InputError(
+            f"mask with colours instead of class numbers ({different} coloured pixels)",
+            where=path,
+            fix="export index masks (one grey or palette channel whose values are class numbers)",
+        )
+    raise InputError(
+        f"mask of mode {mode}: it holds no class numbers",
+        where=path,
+        fix="export it as an 8- or 16-bit grey PNG",
+    )
+
+
+def _png_has_exif(path: str | Path) -> bool:
+    """Whether a PNG holds EXIF data (of its own or in a text chunk) anywhere, stepping over the pixels."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            start = file.read(min(length, 24))
+            if kind == b"eXIf" or start.startswith((b"Raw profile type exif", b"XML:com.adobe.xmp")):
+                return True
+            file.seek(length - len(start) + 4, os.SEEK_CUR)
+    return False

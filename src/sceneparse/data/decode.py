@@ -27,8 +27,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from sceneparse.errors import InputError
 
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-    + (".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif")
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".avif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"}
 )
 """File name endings, in lower case, that count as pictures when a folder is listed."""
 
@@ -50,7 +50,7 @@ _KNOWN_STRANGERS = (
     (b"\0\0\0", "perhaps HEIC or a video: neither is read", "convert it to JPEG or PNG"),
 )
 
-# Pillow's size limit and Python's warning filters belong to the whole process: one thread changes them at a time.
+# Pillow's size limit and Python's warning filters belong to the whole process: threads take turns.
 _pillow_globals = threading.Lock()
 
 
@@ -167,7 +167,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             orientation = int(image.tag_v2.get(_ORIENTATION, 1))
         else:
             width, height = image.size
-            # Pillow decodes a whole PNG to look for EXIF data behind the pixels; stepping over them is quicker.
+            # Pillow decodes a whole PNG to look for EXIF data behind the pixels; stepping over is quicker.
             plain = image.format == "PNG" and "exif" not in image.info and not _png_has_exif(path)
             orientation = 1 if plain else _orientation(image)
     return (width, height) if orientation >= 5 else (height, width)
@@ -183,10 +183,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         if not stat.S_ISREG(status.st_mode):
             raise InputError("not a regular file", where=path, fix="name an image file")
         if status.st_size == 0:
-            raise InputError(
-                "the file is empty (0 bytes)", where=path, fix="copy or download it again, or remove it"
-            )
-        file = open(path, "rb")
+            raise InputError("the file is empty (0 bytes)", where=path, fix=_GET_AGAIN)
+        file = open(path, "rb")  # noqa: SIM115  (closed below; here its errors are told apart)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=path, fix="check the path") from None
     except PermissionError:

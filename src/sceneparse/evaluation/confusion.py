@@ -35,7 +35,7 @@ ABSENT_RULES: dict[str, str] = {
 }
 
 CHUNK_PIXELS = 1 << 15
-"""Pixels per step on the CPU: 256 KiB an int64 temporary stays in cache; with 1 MiB a count takes 4x longer."""
+"""Pixels per step on the CPU: 256 KiB an int64 temporary stays in cache; at 1 MiB a count takes 4x longer."""
 
 CHUNK_PIXELS_CUDA = 1 << 24
 

@@ -1,0 +1,226 @@
+"""Fully convolutional networks: FCN-32s, 16s, 8s of the paper, 4s after the same pattern, and the tutorial's
+wide decoder.
+
+Long, Shelhamer and Darrell, *Fully Convolutional Networks for Semantic Segmentation*, CVPR 2015 (figure 3),
+PAMI 2016.
+
+Shapes: B batch, K classes, H,W image, h,w = H,W over the finest stride of the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sceneparse.models.encoder import DEEPEST
+from sceneparse.models.upsample import bilinear_transposed_conv, mixing_transposed_conv
+
+AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
+"""Factors on pool4 and pool3 in the paper's FCN-8s trained at once (PAMI 2016, section 4.3): they bring the
+raw activations of the pools to the scale of fc7's, which stage-wise training would learn."""
+
+
+def _key(stride: int) -> str:
+    return f"stride{stride}"
+
+
+class FCNHead(nn.Module):
+    """The paper's head: a 1x1 score at each stride; from the deepest, upsample and add; then upsample to the
+    image.
+
+    Args:
+        channels: encoder channels by stride.
+        num_classes: K.
+        strides: strides to score, deepest first: (32,), (32, 16), (32, 16, 8) or (32, 16, 8, 4).
+        dropout: probability on the deepest features.
+        upsampling: ``"learned"`` or ``"bilinear"``, see :class:`~sceneparse.models.options.ModelOptions`.
+        scales: factor on the features of a stride before their score; 1 where missing.
+        origins: image row where cell 0 of the features of each stride begins; all 0 unless the geometry is
+            the published networks'.
+
+    The scores start at zero, as in the paper: the first logits are all equal, the first loss is log K
+    whatever the scale of the backbone's features, and a pretrained backbone is not disturbed by a random
+    head. It does not stop training from scratch, with Adam either: the score weights get a gradient at the
+    first step and the backbone from the second on.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, int],
+        num_classes: int,
+        strides: Sequence[int],
+        *,
+        dropout: float,
+        upsampling: str,
+        scales: Mapping[int, float],
+        origins: Mapping[int, int],
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.learned = upsampling == "learned"
+        self.scales = dict(scales)
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.ModuleDict({_key(s): nn.Conv2d(channels[s], num_classes, 1) for s in strides})
+        self.up = nn.ModuleDict()
+        # Nonzero origins are the published geometry: its transposed convolutions keep the border that they
+        # reach beyond their input, so each moves the origin of the map back by half the stride it came from.
+        keep_border = any(origins[s] for s in strides)
+        origin = origins[strides[0]]
+        self.skip_offset: dict[int, int] = {}
+        for coarse, fine in pairwise((*strides, 1)):
+            if self.learned:
+                self.up[_key(coarse)] = bilinear_transposed_conv(
+                    num_classes, coarse // fine, keep_border=keep_border
+                )
+            else:
+                self.up[_key(coarse)] = nn.Upsample(
+                    scale_factor=coarse // fine, mode="bilinear", align_corners=False
+                )
+            origin -= coarse // 2 if keep_border else 0
+            if fine > 1:
+                assert (origin - origins[fine]) % fine == 0, "maps do not align on whole cells"
+                self.skip_offset[fine] = (origin - origins[fine]) // fine
+        self.image_offset = -origin
+        for score in self.score.values():
+            nn.init.zeros_(score.weight)
+            nn.init.zeros_(score.bias)
+
+    def forward(self, features: dict[int, Tensor]) -> Tensor:
+        """Features by stride to logits (B, K, H', W'); the image begins at ``image_offset``."""
+        return self.up[_key(self.strides[-1])](self.scores(features))
+
+    def scores(self, features: dict[int, Tensor]) -> Tensor:
+        """The fused scores (B, K, h, w) at the finest stride, before the last upsampling."""
+        deepest, *finer = self.strides
+        fused = self.score[_key(deepest)](self.dropout(features[deepest]))
+        for coarse, fine in zip(self.strides, finer, strict=False):
+            fused = self.up[_key(coarse)](fused)
+            skip = features[fine] * self.scales[fine] if fine in self.scales else features[fine]
+            skip = self.score[_key(fine)](skip)
+            fused = fused + _crop(skip, self.skip_offset[fine], fused.shape[-2:])
+        return fused
+
+
+class WideHead(nn.Module):
+    """The tutorial's decoder: scores at stride 32, upsampled to the widths of the pools, raw pools added.
+
+    [CNNTutorials, TensorFlow] fc7 -> K -> x2 to pool4's width + pool4 -> x2 to pool3's width + pool3 -> x8 to
+    K.
+
+    The upsampling starts as bilinear interpolation and a random mix of channels, since the widths differ. The
+    last one starts a hundred times smaller, because the raw pools of pretrained weights are in the hundreds
+    and would otherwise give logits in the hundreds.
+
+    Args:
+        channels: encoder channels at strides 8, 16, 32.
+        num_classes: K.
+        dropout: probability on the deepest features.
+    """
+
+    learned = True
+    image_offset = 0
+    strides = (32, 16, 8)
+
+    def __init__(self, channels: Mapping[int, int], num_classes: int, *, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.ModuleDict({_key(32): nn.Conv2d(channels[32], num_classes, 1)})
+        self.up = nn.ModuleDict(
+            {
+                _key(32): mixing_transposed_conv(num_classes, channels[16], 2),
+                _key(16): mixing_transposed_conv(channels[16], channels[8], 2),
+                _key(8): mixing_transposed_conv(channels[8], num_classes, 8, gain=0.01),
+            }
+        )
+        nn.init.xavier_normal_(self.score[_key(32)].weight)
+        nn.init.zeros_(self.score[_key(32)].bias)
+
+    def forward(self, features: dict[int, Tensor]) -> Tensor:
+        """Features by stride to logits (B, K, H, W)."""
+        score = self.score[_key(32)](self.dropout(features[32]))
+        fused = self.up[_key(32)](score) + features[16]
+        fused = self.up[_key(16)](fused) + features[8]
+        return self.up[_key(8)](fused)
+
+
+class FCN(nn.Module):
+    """Encoder and head: (B, 3, H, W) normalized images to (B, K, H, W) logits, for any H, W >= 1.
+
+    Build one with :func:`sceneparse.models.build_model`, which fills ``architecture``.
+
+    Attributes:
+        encoder: features by stride.
+        head: :class:`FCNHead` or :class:`WideHead`.
+        num_classes: K.
+        architecture: name, number of classes and options, as plain values: what
+            :func:`sceneparse.models.model_from_architecture` needs to build this network again.
+    """
+
+    encoder: nn.Module
+    head: FCNHead | WideHead
+
+    def __init__(self, encoder: nn.Module, head: FCNHead | WideHead, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.num_classes = num_classes
+        self.architecture: dict[str, Any] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K, H, W) for images (B, 3, H, W)."""
+        features = self.encoder(self._padded(images))
+        logits = self.head(features)
+        return _crop(logits, self.head.image_offset, images.shape[-2:])
+
+    @property
+    def scores_stride(self) -> int | None:
+        """Stride of what :meth:`scores` gives; None where the last upsampling is learned."""
+        return None if self.head.learned else self.head.strides[-1]
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Logits (B, K, h, w) before the last upsampling, for networks where it is fixed bilinear
+        interpolation.
+
+        :meth:`forward` equals these, interpolated (``align_corners=False``) to ``padded_size_hw`` and cut to
+        (H, W) at the upper left: a loss or an arg-max in bands needs no full-resolution scores.
+
+        Raises:
+            TypeError: the last upsampling is learned (``scores_stride`` is None).
+        """
+        if self.head.learned:
+            raise TypeError("the last upsampling of this network is learned: it has no scores before it")
+        assert isinstance(self.head, FCNHead)
+        return self.head.scores(self.encoder(self._padded(images)))
+
+    def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Size to which images of ``size_hw`` are padded, right and below, before the encoder."""
+        if self._pads_itself:
+            return size_hw
+        height, width = size_hw
+        return -(-height // DEEPEST) * DEEPEST, -(-width // DEEPEST) * DEEPEST
+
+    def head_parameter_names(self) -> tuple[str, ...]:
+        """Names in ``state_dict()`` of every parameter of the head: what starts anew on another task."""
+        return tuple(f"head.{name}" for name, _ in self.head.named_parameters())
+
+    @property
+    def _pads_itself(self) -> bool:
+        return self.head.image_offset > 0
+
+    def _padded(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded_h, padded_w = self.padded_size_hw((height, width))
+        if (padded_h, padded_w) == (height, width):
+            return images
+        # Zero is the mean colour of normalized images.
+        return F.pad(images, (0, padded_w - width, 0, padded_h - height))
+
+
+def _crop(x: Tensor, offset: int, size_hw: Sequence[int]) -> Tensor:
+    """A view of ``size_hw`` rows and columns of (B, C, H, W) from ``offset`` on."""
+    height, width = size_hw
+    return x[..., offset : offset + height, offset : offset + width]

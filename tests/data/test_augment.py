@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from sceneparse.data.augment import PADDING_COLOR, Augmentation, _resize, augment, recolor
+from sceneparse.data.augment import PADDING_COLOR, Augmentation, _color_matrix, _resize, augment, recolor
 from sceneparse.data.preprocess import resize_image
 from sceneparse.errors import InputError
 
@@ -181,6 +182,40 @@ def test_recolor_by_numpy():
     assert np.abs(recolor(image, matrix) - exact.clip(0, 255)).max() <= 0.5 + 1e-3
     identity = np.eye(3, 4)
     np.testing.assert_array_equal(recolor(image, identity), image)
+
+
+def apply(u, rgb):
+    matrix = _color_matrix(1.0, u)
+    return matrix[:, :3] @ np.array(rgb, float) + matrix[:, 3]
+
+
+def test_color_changes_by_hand():
+    same = pytest.approx
+    assert apply([0.5, 0.5, 0.5, 0.5], (10, 20, 30)) == same((10, 20, 30))
+    assert apply([1, 0.5, 0.5, 0.5], (10, 20, 30)) == same((15, 30, 45))
+    grey = float(np.dot((0.299, 0.587, 0.114), PADDING_COLOR))
+    assert apply([0.5, 0, 0.5, 0.5], (grey + 40, grey, grey - 10)) == same((grey + 20, grey, grey - 5))
+    # Half the saturation halves the distance to the luma, 0.299 * 100 for pure red.
+    assert apply([0.5, 0.5, 0, 0.5], (100, 0, 0)) == same((64.95, 14.95, 14.95))
+    turned = apply([0.5, 0.5, 0.5, 1], (100, 0, 0))
+    assert turned.sum() == same(100)
+    centred = turned - 100 / 3
+    cosine = centred @ (np.array((100, 0, 0)) - 100 / 3) / (centred @ centred)
+    assert math.degrees(math.acos(cosine)) == same(18)
+
+
+def test_threads_do_not_change_the_resize():
+    image = np.random.default_rng(0).integers(0, 256, (300, 301, 3), dtype=np.uint8)
+    threads = torch.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append([_resize(image, size_hw) for size_hw in [(224, 223), (640, 301), (17, 9)]])
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_grey_stays_grey():

@@ -23,7 +23,7 @@ def write(folder, **masks):
 
 
 def kit_scores(predictions, labels):
-    """The MIT development kit's rule, restated: predictions at unlabelled pixels become 0, which is no area."""
+    """The MIT development kit's rule, restated: predictions at unlabelled pixels become 0, with no area."""
     intersection, union, correct, labelled = np.zeros(150), np.zeros(150), 0, 0
     for prediction, label in zip(predictions, labels, strict=True):
         prediction = np.where(label > 0, prediction, 0)

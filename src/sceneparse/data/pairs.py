@@ -125,7 +125,10 @@ def _walk(folder: str, below: str, skipped: str, seen_links: set[str]) -> Iterab
             if os.path.normpath(entry.path) != skipped:
                 yield from _walk(entry.path, f"{below}{name}/", skipped, seen_links)
             continue
-        stem, suffix = os.path.splitext(below + name)
+        stem, dot, suffix = name.rpartition(".")
+        if not dot:
+            stem, suffix = name, ""
+        stem = below + stem
         if not stem.isascii():
             stem = unicodedata.normalize("NFC", stem)
-        yield stem, suffix.lower(), entry.path
+        yield stem, dot + suffix.lower(), entry.path

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sceneparse.errors import InputError
-from sceneparse.evaluation.score import score_folders
+from sceneparse.evaluation.score import read_classes, score_folders
 from sceneparse.labels import ade20k, ade20k_tutorial, camvid, label_set_from_names
 
 ADE = Path(__file__).parents[3] / "shared/data/ade20k-sample"
@@ -115,7 +115,7 @@ def test_every_file_without_partner_is_named_the_first_twenty(tmp_path):
     with pytest.raises(InputError) as caught:
         score_folders(tmp_path / "pred", tmp_path / "true")
     message = str(caught.value)
-    assert "24 files have no partner" in message
+    assert "24 files do not pair up" in message
     assert "alone00.png" in message
     assert "alone19.png" in message
     assert "alone20.png" not in message
@@ -146,11 +146,58 @@ def test_folders_that_are_missing_empty_or_ambiguous(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         score_folders(tmp_path / "a", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no labels in the folder"):
+    with pytest.raises(InputError, match="no pictures in the folder"):
         score_folders(tmp_path / "a", tmp_path / "empty")
     Image.fromarray(np.uint8([[1, 2]])).save(tmp_path / "a/x.tif")
-    with pytest.raises(InputError, match="1 names of predictions stand for two files"):
+    with pytest.raises(InputError, match="the same name twice"):
         score_folders(tmp_path / "a", tmp_path / "a")
+
+
+def test_classes_by_name_text_table_and_yaml(tmp_path):
+    assert read_classes("ade20k") == ade20k()
+    text = tmp_path / "names.txt"
+    text.write_text("sky\nbüilding\n", encoding="utf-8")
+    assert read_classes(text) == label_set_from_names(["sky", "büilding"])
+    table = tmp_path / "classes.csv"
+    table.write_text("\ufeffIdx,Ratio,Name\n3,0.1,sky\n1,0.2,wall;side\n", encoding="utf-8")
+    assert read_classes(table).file_numbers == (3, 1)
+    assert read_classes(table).names == ("sky", "wall;side")
+    table.write_text("name,number,red,green,blue\nsky,7,1,2,3\n")
+    assert read_classes(table).palette == ((1, 2, 3),)
+    description = tmp_path / "dataset.yaml"
+    description.write_text("val: {images: a, masks: b}\nclasses: {4: sky}\nignore: [255]\n")
+    assert read_classes(description).file_numbers == (4,)
+    assert read_classes(description).ignored == (255,)
+
+
+@pytest.mark.skipif(not ADE.is_dir(), reason="the ADE20K sample is not beside the repository")
+def test_the_benchmarks_own_table_gives_the_benchmarks_classes():
+    assert read_classes(ADE / "objectInfo150.csv").file_numbers == ade20k().file_numbers
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n", "the columns a, b"),
+        ("", "the columns none"),
+        ("number,name\nx,sky\n", "no whole number"),
+        ("number,name\n1\n1,sky\n", "given twice: 1"),
+        ("number,name\n", "class list is empty"),
+        ("number,name,r,g,b\n1,sky,1,2\n", "no whole number"),
+        (b"number,name\n1,\xff\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_class_table_is_named(tmp_path, content, message):
+    table = tmp_path / "classes.csv"
+    table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        read_classes(table)
+    assert "classes.csv" in str(caught.value)
+
+
+def test_an_unknown_class_list_names_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'ade20k'"):
+        read_classes("ade20")
 
 
 def test_progress_goes_to_stderr_and_leaves_stdout_alone(tmp_path, monkeypatch):

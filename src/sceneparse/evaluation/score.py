@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.decode import IMAGE_SUFFIXES, read_mask
-from sceneparse.errors import InputError
+from sceneparse.data.dataset_file import read_class_names, read_dataset_file
+from sceneparse.data.decode import read_mask
+from sceneparse.data.pairs import Mismatches, Pair, match_pairs
+from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import AbsentRule, confusion_matrix, numbers_json
-from sceneparse.labels import MAX_FILE_NUMBER, LabelSet, distinct_colors
+from sceneparse.labels import LABEL_SETS, MAX_FILE_NUMBER, Color, LabelSet, distinct_colors, label_set
 
 MAX_NAMED = 20
 """Problems listed in one message; the rest is counted."""
@@ -28,11 +30,8 @@ WINDOW = 16
 """Pairs handed to the decoding threads at once: bounds the memory whatever the size of the folder."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    name: str
-    prediction: Path
-    label: Path
+_NUMBER_COLUMNS = ("number", "idx", "index", "id", "class_number")
+_COLOR_COLUMNS = (("red", "green", "blue"), ("r", "g", "b"))
 
 
 def score_folders(
@@ -67,7 +66,7 @@ def score_folders(
         InputError: a folder is missing or empty, a file has no partner, sizes differ, a file cannot be read,
             or a label holds a number that is neither class nor ignored; names all, the first 20 by file.
     """
-    pairs = _pairs(Path(pred_dir), Path(label_dir))
+    pairs = _paired(Path(pred_dir), Path(label_dir))
     for number in ignore:
         if not 0 <= number <= MAX_FILE_NUMBER:
             raise InputError(f"ignored number {number} is outside 0..{MAX_FILE_NUMBER}", where="--ignore")
@@ -78,14 +77,14 @@ def score_folders(
     columns = np.full(MAX_FILE_NUMBER + 1, labels.num_classes, np.int32)
     columns[list(labels.file_numbers)] = np.arange(labels.num_classes)
 
-    def one_matrix(pair: _Pair) -> NDArray[np.int64]:
-        prediction, label = read_mask(pair.prediction), read_mask(pair.label)
+    def one_matrix(pair: Pair) -> NDArray[np.int64]:
+        prediction, label = read_mask(pair.image), read_mask(pair.mask)
         if prediction.shape != label.shape:
             raise InputError(
-                f"{pair.name}: prediction is {prediction.shape[1]}x{prediction.shape[0]} pixels, "
+                f"{pair.stem}: prediction is {prediction.shape[1]}x{prediction.shape[0]} pixels, "
                 f"label is {label.shape[1]}x{label.shape[0]} (width x height)"
             )
-        truth = labels.to_index(label, path=pair.label)
+        truth = labels.to_index(label, path=pair.mask)
         return confusion_matrix(columns[prediction], truth, labels.num_classes, labels.ignore_index)
 
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
@@ -93,6 +92,72 @@ def score_folders(
         matrix += part
     split = Path(label_dir).resolve().name
     return numbers_json(matrix, labels, images=len(pairs), split=split, absent=absent), matrix
+
+
+def read_classes(spec: str | Path) -> LabelSet:
+    """Classes for scoring, from one of:
+
+    * the name of a label set that ships with the package (``ade20k``, ``ade20k-151``, ``camvid``);
+    * a ``dataset.yaml``;
+    * a table ``.csv`` with columns ``number`` (or ``idx``, ``index``, ``id``) and ``name``, and if colours
+      are wanted ``red``, ``green`` and ``blue``; further columns do not matter;
+    * a text file, one name a line: the first line is class 0.
+
+    Raises:
+        InputError: neither a known name nor a file, or the file does not fit its form.
+    """
+    if str(spec) in LABEL_SETS:
+        return label_set(str(spec))
+    path = Path(spec)
+    if not path.is_file():
+        raise InputError(
+            f"no such class file, and no label set of this name.{nearest(str(spec), LABEL_SETS)}",
+            where=path,
+            fix=f"a .txt, .csv or dataset.yaml file, or one of: {', '.join(LABEL_SETS)}",
+        )
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return read_dataset_file(path).labels
+    return _read_class_table(path) if suffix == ".csv" else read_class_names(path)
+
+
+def _read_class_table(path: Path) -> LabelSet:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            headings = {str(heading).strip().lower(): heading for heading in table.fieldnames or ()}
+            rows = [row for row in table if any(row.values())]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"the class table cannot be read: {error}", where=path, fix="save it as UTF-8 CSV"
+        ) from None
+    number = next((headings[key] for key in _NUMBER_COLUMNS if key in headings), None)
+    if number is None or "name" not in headings:
+        raise InputError(
+            f"the class table has the columns {', '.join(headings) or 'none'}",
+            where=path,
+            fix="name one column 'number' and one 'name'",
+        )
+    colours = next((key for key in _COLOR_COLUMNS if set(key) <= set(headings)), None)
+    try:
+        return LabelSet(
+            names=tuple(str(row[headings["name"]]).strip() for row in rows),
+            file_numbers=tuple(int(row[number]) for row in rows),
+            palette=tuple(_color(row, [headings[key] for key in colours]) for row in rows)
+            if colours
+            else distinct_colors(len(rows)),
+        )
+    except InputError as error:
+        raise InputError(error.what, where=path, fix=error.fix or "correct the class table") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"a class number or colour is no whole number: {error}", where=path, fix="correct it"
+        ) from None
+
+
+def _color(row: dict[str, str], columns: Sequence[str]) -> Color:
+    red, green, blue = (int(row[column]) for column in columns)
+    return red, green, blue
 
 
 def without_classes(labels: LabelSet, ignore: Iterable[int]) -> LabelSet:
@@ -114,11 +179,11 @@ def without_classes(labels: LabelSet, ignore: Iterable[int]) -> LabelSet:
     )
 
 
-def _inferred_labels(pairs: Sequence[_Pair], ignore: Sequence[int], progress: bool) -> LabelSet:
-    def numbers_in(pair: _Pair) -> NDArray[np.bool_]:
+def _inferred_labels(pairs: Sequence[Pair], ignore: Sequence[int], progress: bool) -> LabelSet:
+    def numbers_in(pair: Pair) -> NDArray[np.bool_]:
         seen = np.zeros(MAX_FILE_NUMBER + 1, np.bool_)
-        seen[read_mask(pair.prediction)] = True
-        seen[read_mask(pair.label)] = True
+        seen[read_mask(pair.image)] = True
+        seen[read_mask(pair.mask)] = True
         return seen
 
     seen = np.zeros(MAX_FILE_NUMBER + 1, np.bool_)
@@ -140,7 +205,7 @@ def _inferred_labels(pairs: Sequence[_Pair], ignore: Sequence[int], progress: bo
 
 
 def _for_each(
-    work: Callable[[_Pair], NDArray[Any]], pairs: Sequence[_Pair], what: str, progress: bool
+    work: Callable[[Pair], NDArray[Any]], pairs: Sequence[Pair], what: str, progress: bool
 ) -> Iterator[NDArray[Any]]:
     """Results for the pairs, decoded in threads a window at a time; wrong files are named together, last."""
     from rich.console import Console
@@ -148,7 +213,7 @@ def _for_each(
 
     problems: list[str] = []
 
-    def attempt(pair: _Pair) -> NDArray[Any] | InputError:
+    def attempt(pair: Pair) -> NDArray[Any] | InputError:
         try:
             return work(pair)
         except InputError as error:
@@ -173,46 +238,20 @@ def _for_each(
         )
 
 
-def _pairs(pred_dir: Path, label_dir: Path) -> list[_Pair]:
-    predictions, labels = _files(pred_dir, "predictions"), _files(label_dir, "labels")
-    lonely = [f"label without prediction: {path}" for name, path in labels.items() if name not in predictions]
-    lonely += [
-        f"prediction without label: {path}" for name, path in predictions.items() if name not in labels
-    ]
+def _paired(pred_dir: Path, label_dir: Path) -> tuple[Pair, ...]:
+    """Pairs with the prediction as ``image`` and the label as ``mask``."""
+    odd = Mismatches()
+    pairs = match_pairs(pred_dir, label_dir, odd)
+    lonely = [f"label without prediction: {path}" for path in odd.masks_without_image]
+    lonely += [f"prediction without label: {path}" for path in odd.images_without_mask]
+    lonely += [f"the same name twice: {path}" for path in odd.same_stem]
     if lonely:
         raise InputError(
-            f"{len(lonely)} files have no partner of the same name in the other folder:\n{_listed(lonely)}",
+            f"{len(lonely)} files do not pair up:\n{_listed(lonely)}",
             where=f"{pred_dir} (predictions), {label_dir} (labels)",
             fix="every label needs one prediction of the same name (endings may differ), and the reverse",
         )
-    return [_Pair(name=name, prediction=predictions[name], label=path) for name, path in labels.items()]
-
-
-def _files(folder: Path, what: str) -> dict[str, Path]:
-    """Name (path below the folder without ending, composed Unicode) to file, sorted; no hidden files."""
-    if not folder.is_dir():
-        raise InputError(f"the folder of {what} does not exist", where=folder, fix="check the path")
-    found: dict[str, Path] = {}
-    twice = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(root, name)
-            if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            key = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-            if key in found:
-                twice.append(f"{found[key]} and {path}")
-            found[key] = path
-    if twice:
-        raise InputError(
-            f"{len(twice)} names of {what} stand for two files:\n{_listed(twice)}", fix="keep one of each"
-        )
-    if not found:
-        raise InputError(
-            f"no {what} in the folder: no PNG or other lossless image", where=folder, fix="check the path"
-        )
-    return dict(sorted(found.items()))
+    return pairs
 
 
 def _listed(lines: Sequence[str]) -> str:

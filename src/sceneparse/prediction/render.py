@@ -202,10 +202,12 @@ def _name_regions(picture: Image.Image, labels: NDArray[np.integer], label_set: 
         # Pictures end where classes end, too: a border of other pixels keeps names off the edge.
         inside = distance_transform_edt(np.pad(coarse == number, 1))
         y, x = np.unravel_index(int(inside.argmax()), inside.shape)
-        radius = float(inside[y, x]) * step
-        if radius < 0.8 * text or letters.getlength(name) > 3 * radius:
+        radius, length = float(inside[y, x]) * step, letters.getlength(name) + 6
+        if radius < 0.8 * text or length > min(3 * radius, picture.width):
             continue
-        center = ((int(x) - 1) * step + step // 2, (int(y) - 1) * step + step // 2)
+        middle = (int(x) - 1) * step + step // 2
+        middle = min(max(middle, length / 2), picture.width - length / 2)
+        center = (middle, (int(y) - 1) * step + step // 2)
         draw.text(center, name, PAPER, letters, anchor="mm", stroke_width=2, stroke_fill=INK)
 
 

@@ -3,5 +3,18 @@
 from sceneparse.models.build import DEFAULT_MODEL, HEADS, build_model, model_from_architecture
 from sceneparse.models.fcn import FCN
 from sceneparse.models.options import ModelOptions
+from sceneparse.models.upsample import upsampled_argmax
+from sceneparse.models.weights import WeightsReport, load_matching, load_weights
 
-__all__ = ["DEFAULT_MODEL", "FCN", "HEADS", "ModelOptions", "build_model", "model_from_architecture"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "FCN",
+    "HEADS",
+    "ModelOptions",
+    "WeightsReport",
+    "build_model",
+    "load_matching",
+    "load_weights",
+    "model_from_architecture",
+    "upsampled_argmax",
+]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sceneparse.errors import InputError, nearest
-from sceneparse.models.encoder import is_vgg, make_encoder
+from sceneparse.models.encoder import TimmEncoder, is_vgg, make_encoder
 from sceneparse.models.fcn import AT_ONCE_SCALES, FCN, FCNHead, WideHead
 from sceneparse.models.options import ModelOptions
+from sceneparse.models.vgg import VGG
 
 HEADS: dict[str, tuple[int, ...]] = {
     "fcn32s": (32,),
@@ -41,10 +42,15 @@ def build_model(name: str, num_classes: int, options: ModelOptions | None = None
     options = options or ModelOptions()
     if num_classes < 1:
         raise InputError(f"num_classes is {num_classes}, expected at least 1")
-    family, backbone = _split(name)
+    family, backbone = split_name(name)
     _check_options(family, backbone, options)
-    strides = HEADS[family]
-    encoder = make_encoder(backbone, strides, options)
+    model = assemble(family, make_encoder(backbone, HEADS[family], options), num_classes, options)
+    model.architecture = {"name": name, "num_classes": num_classes, "options": options.to_dict()}
+    return model
+
+
+def assemble(family: str, encoder: VGG | TimmEncoder, num_classes: int, options: ModelOptions) -> FCN:
+    """An encoder under the head of a family. ``architecture`` stays empty: the encoder may have no name."""
     head: FCNHead | WideHead
     if family == "fcn8s-wide":
         head = WideHead(encoder.channels, num_classes, dropout=options.dropout)
@@ -52,15 +58,13 @@ def build_model(name: str, num_classes: int, options: ModelOptions | None = None
         head = FCNHead(
             encoder.channels,
             num_classes,
-            sorted(strides, reverse=True),
+            sorted(HEADS[family], reverse=True),
             dropout=options.dropout,
             upsampling=options.upsampling,
             scales=AT_ONCE_SCALES if options.at_once else {},
             origins=encoder.origins,
         )
-    model = FCN(encoder, head, num_classes)
-    model.architecture = {"name": name, "num_classes": num_classes, "options": options.to_dict()}
-    return model
+    return FCN(encoder, head, num_classes)
 
 
 def model_from_architecture(architecture: Mapping[str, Any]) -> FCN:
@@ -72,7 +76,7 @@ def model_from_architecture(architecture: Mapping[str, Any]) -> FCN:
     )
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Head family and backbone of a model name."""
     if name.startswith("smp/"):
         raise InputError(

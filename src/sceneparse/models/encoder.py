@@ -65,7 +65,7 @@ class TimmEncoder(nn.Module):
         return dict(zip(self.strides, features, strict=True))
 
 
-def create_timm(backbone: str, *, out_indices: Sequence[int] | None = None, **arguments: Any) -> nn.Module:
+def create_timm(backbone: str, *, out_indices: Sequence[int] | None = None, **arguments: Any) -> Any:
     """``timm.create_model(backbone, features_only=True)``, accepting any image size where timm can."""
     import timm
 

@@ -28,6 +28,14 @@ def _key(stride: int) -> str:
     return f"stride{stride}"
 
 
+def _zero_score(channels: int, num_classes: int) -> nn.Conv2d:
+    score = nn.Conv2d(channels, num_classes, 1)
+    nn.init.zeros_(score.weight)
+    assert score.bias is not None
+    nn.init.zeros_(score.bias)
+    return score
+
+
 class FCNHead(nn.Module):
     """The paper's head: a 1x1 score at each stride; from the deepest, upsample and add; then upsample to the
     image.
@@ -64,7 +72,7 @@ class FCNHead(nn.Module):
         self.learned = upsampling == "learned"
         self.scales = dict(scales)
         self.dropout = nn.Dropout(dropout)
-        self.score = nn.ModuleDict({_key(s): nn.Conv2d(channels[s], num_classes, 1) for s in strides})
+        self.score = nn.ModuleDict({_key(s): _zero_score(channels[s], num_classes) for s in strides})
         self.up = nn.ModuleDict()
         # Nonzero origins are the published geometry: its transposed convolutions keep the border that they
         # reach beyond their input, so each moves the origin of the map back by half the stride it came from.
@@ -85,9 +93,6 @@ class FCNHead(nn.Module):
                 assert (origin - origins[fine]) % fine == 0, "maps do not align on whole cells"
                 self.skip_offset[fine] = (origin - origins[fine]) // fine
         self.image_offset = -origin
-        for score in self.score.values():
-            nn.init.zeros_(score.weight)
-            nn.init.zeros_(score.bias)
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H', W'); the image begins at ``image_offset``."""
@@ -128,7 +133,9 @@ class WideHead(nn.Module):
     def __init__(self, channels: Mapping[int, int], num_classes: int, *, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.score = nn.ModuleDict({_key(32): nn.Conv2d(channels[32], num_classes, 1)})
+        score = nn.Conv2d(channels[32], num_classes, 1)
+        nn.init.xavier_normal_(score.weight)
+        self.score = nn.ModuleDict({_key(32): score})
         self.up = nn.ModuleDict(
             {
                 _key(32): mixing_transposed_conv(num_classes, channels[16], 2),
@@ -136,8 +143,6 @@ class WideHead(nn.Module):
                 _key(8): mixing_transposed_conv(channels[8], num_classes, 8, gain=0.01),
             }
         )
-        nn.init.xavier_normal_(self.score[_key(32)].weight)
-        nn.init.zeros_(self.score[_key(32)].bias)
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H, W)."""

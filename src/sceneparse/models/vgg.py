@@ -105,8 +105,8 @@ class VGG(nn.Module):
 
 
 def _conv(in_channels: int, out_channels: int, size: int, padding: int) -> nn.Conv2d:
-    """A convolution that starts as He et al. 2015, keeping the variance on the way forward: nineteen layers train
-    from scratch. PyTorch's own start is skipped, since for 140 million parameters it takes seconds."""
+    """A convolution that starts as He et al. 2015, keeping the variance on the way forward: nineteen layers
+    train from scratch. PyTorch's own start is skipped, since for 140 million parameters it takes seconds."""
     layer: nn.Conv2d = nn.utils.skip_init(
         nn.Conv2d, in_channels, out_channels, size, padding=padding, device=torch.get_default_device()
     )

@@ -1,0 +1,96 @@
+"""timm's ImageNet weights: their facts, and their file in the cache of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from sceneparse.errors import InputError
+from sceneparse.normalization import IMAGENET, Normalization
+
+FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
+
+
+def pretrained_facts(backbone: str) -> tuple[str, Normalization]:
+    """Full name of timm's default weights for a backbone (``vgg19.tv_in1k``), and what they expect of pixels.
+
+    Raises:
+        InputError: unknown weight tag.
+    """
+    settings = _settings(backbone)
+    if settings is None:
+        return backbone, IMAGENET
+    name = f"{settings.architecture}.{settings.tag}" if settings.tag else str(settings.architecture)
+    return name, Normalization(mean=tuple(settings.mean), std=tuple(settings.std))
+
+
+def cached_or_downloaded(backbone: str) -> Path:
+    """The file with timm's weights for a backbone: from the cache without touching the network, or downloaded
+    into it.
+
+    ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and ``HF_ENDPOINT`` have their usual meaning.
+
+    Raises:
+        InputError: timm has no weights for it; or they are not in the cache and cannot be fetched.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    settings = _settings(backbone)
+    repository = settings.hf_hub_id if settings is not None else None
+    if not repository:
+        raise InputError(
+            f"timm has no ImageNet weights for {backbone!r}",
+            where="weights imagenet",
+            fix="name a file of weights, choose another backbone, or start at random",
+        )
+    names = (settings.hf_hub_filename,) if settings.hf_hub_filename else FILE_NAMES
+    for name in names:
+        cached = huggingface_hub.try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    try:
+        _require_network()
+        for name in names:
+            try:
+                return Path(huggingface_hub.hf_hub_download(repository, name))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                continue
+        raise OSError(f"{repository} has none of {', '.join(names)}")
+    except (OSError, ValueError) as error:  # the hub's own errors are of both kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"the weights {repository} are not in the cache and could not be fetched ({reason})",
+            where=f"cache folder {huggingface_hub.constants.HF_HUB_CACHE}",
+            fix=f"connect to the network; or run 'hf download {repository}' where there is one and copy its "
+            f"folder models--{repository.replace('/', '--')} into the cache folder; or give a weights file",
+        ) from error
+
+
+def _settings(backbone: str) -> Any:
+    import timm
+
+    try:
+        return timm.models.get_pretrained_cfg(backbone)
+    except RuntimeError as error:
+        raise InputError(
+            str(error),
+            where="model name",
+            fix=f"leave the tag out, or see timm.list_pretrained('{backbone.partition('.')[0]}')",
+        ) from error
+
+
+def _require_network() -> None:
+    """Fails at once where the hub's name cannot be resolved; its client would try again for most of a
+    minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    if not getproxies():  # behind a proxy, names may be resolved there only
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)

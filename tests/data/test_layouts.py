@@ -144,20 +144,19 @@ def test_a_link_that_goes_round_ends(tmp_path):
     assert stems == ["a", "again/a", "again/b", "b"]
 
 
-def test_listing_20000_pairs_is_quick(tmp_path):
+def test_listing_many_pairs_is_quick(tmp_path):
     for folder in ("images/train", "masks/train"):
         (tmp_path / folder).mkdir(parents=True)
         suffix = "jpg" if folder.startswith("images") else "png"
-        for i in range(20_000):
+        for i in range(4_000):
             os.close(os.open(tmp_path / folder / f"ADE_train_{i:08}.{suffix}", os.O_CREAT))
     (tmp_path / "classes.txt").write_text("one\n")
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        assert len(open_dataset(tmp_path).splits["train"]) == 20_000
+        assert len(open_dataset(tmp_path).splits["train"]) == 4_000
         seconds.append(time.perf_counter() - start)
-    print("listing 20,000 pairs:", seconds)
-    assert min(seconds) < 1.0  # about 0.2 s where nothing else runs; a status call a file would double it
+    assert min(seconds) < 0.4  # about 0.04 s where nothing else runs; 20,000 pairs in 0.2 s
 
 
 # ---------------------------------------------------------------- dataset.yaml

@@ -1,0 +1,5 @@
+"""``python -m sceneparse``."""
+
+from sceneparse.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,175 @@
+"""The bundle: a folder with everything that is needed to predict.
+
+``model.safetensors`` holds the weights, ``config.json`` the rest: architecture, classes with palette and file
+numbers, preprocessing, licence and scores.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.errors import InputError
+from sceneparse.files import write_atomically, write_text
+from sceneparse.labels import LabelSet
+from sceneparse.models import FCN, model_from_architecture
+from sceneparse.normalization import Normalization
+
+FORMAT = "sceneparse-bundle"
+VERSION = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What ``config.json`` says.
+
+    Args:
+        architecture: what :func:`sceneparse.models.model_from_architecture` takes.
+        labels: classes, palette and numbers in label files.
+        resize: size of the network's input.
+        normalization: what the weights were trained on.
+        licence: of the weights, in words.
+        scores: numbers of the evaluation that chose these weights; empty where there was none.
+    """
+
+    architecture: dict[str, Any]
+    labels: LabelSet
+    resize: ResizePolicy
+    normalization: Normalization
+    licence: str = "as the data the weights were trained on"
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "architecture": self.architecture,
+            **self.labels.to_dict(),
+            "preprocessing": {
+                "resize": self.resize.to_dict(),
+                "normalization": self.normalization.to_dict(),
+            },
+            "licence": self.licence,
+            "scores": self.scores,
+        }
+
+
+def write_bundle(folder: Path, bundle: Bundle, state: dict[str, Tensor]) -> None:
+    """Write a bundle; each of its files appears whole or not at all.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().to("cpu").contiguous() for name, t in state.items()}
+    write_atomically(folder / WEIGHTS, lambda file: file.write(save(tensors)))
+    write_text(folder / CONFIG, json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def find_bundle(model: str | Path) -> Path:
+    """The bundle folder of MODEL: a run folder or a bundle folder.
+
+    Raises:
+        InputError: it is neither.
+    """
+    path = Path(model)
+    for folder in (path, path / "model"):
+        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+            return folder
+    if (path / "config.yaml").is_file():
+        raise InputError(
+            "this run has no model yet: a run's first evaluation writes it",
+            where=path,
+            fix="go on with the run: sceneparse train ... --resume",
+        )
+    raise InputError(
+        "no model here" if path.exists() else "no such model",
+        where=path,
+        fix=f"name a run folder that train made, or a bundle folder with {CONFIG} and {WEIGHTS}",
+    )
+
+
+def read_bundle(model: str | Path) -> tuple[Bundle, dict[str, Tensor]]:
+    """Configuration and weights of MODEL, a run folder or a bundle folder.
+
+    Raises:
+        InputError: no bundle, a damaged file, or a bundle of a later version.
+    """
+    folder = find_bundle(model)
+    bundle = _read_config(folder / CONFIG)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"the weights cannot be read: {error}",
+            where=folder / WEIGHTS,
+            fix="copy or make the bundle again",
+        ) from None
+    return bundle, state
+
+
+def _read_config(path: Path) -> Bundle:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("format") != FORMAT:
+            raise InputError("not a sceneparse bundle", where=path, fix="name a run or a bundle folder")
+        if values["version"] > VERSION:
+            raise InputError(
+                f"bundle version {values['version']}, this sceneparse reads up to {VERSION}",
+                where=path,
+                fix="install a newer sceneparse",
+            )
+        return Bundle(
+            architecture=values["architecture"],
+            labels=LabelSet.from_dict(values),
+            resize=ResizePolicy.from_dict(values["preprocessing"]["resize"]),
+            normalization=Normalization.from_dict(values["preprocessing"]["normalization"]),
+            licence=values["licence"],
+            scores=values["scores"],
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the bundle's configuration cannot be read: {error!r}",
+            where=path,
+            fix="copy or make the bundle again",
+        ) from None
+
+
+def load_model(model: str | Path) -> tuple[FCN, Bundle]:
+    """The network of MODEL with its weights, in evaluation mode, and its configuration.
+
+    Raises:
+        InputError: as :func:`read_bundle`, or the weights do not fit the architecture.
+    """
+    bundle, state = read_bundle(model)
+    # Weights that are about to be replaced need not be drawn: building on "meta" only makes the shapes.
+    with torch.device("meta"):
+        network = model_from_architecture(bundle.architecture)
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in state.items()}
+    if expected != found:
+        wrong = [n for n in (*expected, *found) if expected.get(n) != found.get(n)]
+        said = [f"{n}: expected {expected.get(n)}, found {found.get(n)}" for n in dict.fromkeys(wrong)]
+        raise InputError(
+            "the weights do not fit the architecture: " + "; ".join(said[:4]),
+            where=find_bundle(model),
+            fix="copy or make the bundle again",
+        )
+    network.load_state_dict(state, assign=True)
+    if any(t.is_meta for t in (*network.parameters(), *network.buffers())):
+        # Some backbones compute buffers that are not saved.
+        network = model_from_architecture(bundle.architecture)
+        network.load_state_dict(state)
+    return network.eval(), bundle

@@ -1,0 +1,77 @@
+"""Optimizer, learning rate as a function of the step, moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sceneparse.config import OptimizerConfig
+
+
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
+    """Weights, biases, and normalisation layers apart.
+
+    Biases learn at ``bias_lr_factor`` times the rate and never decay, nor do normalisation layers [Long,
+    Shelhamer, Darrell, CVPR 2015, section 4.3].
+    """
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
+    scales: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.ndim > 1:
+            weights.append(parameter)
+        elif name.endswith("bias"):
+            biases.append(parameter)
+        else:
+            scales.append(parameter)
+    groups: list[dict[str, object]] = [
+        {"params": weights, "lr_factor": 1.0, "weight_decay": config.weight_decay},
+        {"params": biases, "lr_factor": config.bias_lr_factor, "weight_decay": 0.0},
+        {"params": scales, "lr_factor": 1.0, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimizer of a run; :func:`set_learning_rate` gives each step its rate."""
+    groups = parameter_groups(model, config)
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, fused=True)
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Learning rate of step ``step`` (from 0) of ``steps``: a function of nothing else."""
+    warmup = math.ceil(config.warmup * steps)
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    if config.schedule == "poly":
+        return config.lr * (1 - progress) ** 0.9
+    if config.schedule == "cosine":
+        return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    return config.lr
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its rate: ``rate`` times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_factor"]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights a step towards the model's; buffers are copied.
+
+    ``decay`` is reached gradually, as (1 + step) / (10 + step), so that the random start is soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    kept, new = list(average.parameters()), [p.detach() for p in model.parameters()]
+    torch._foreach_lerp_(kept, new, 1 - decay)
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -200,7 +200,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value) and not any(k.tag.endswith(":merge") for k, _ in node.value):
-            keys = [self.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+            keys = [self.construct_object(key) for key, _ in node.value]
             twice = sorted({str(k) for k in keys if keys.count(k) > 1})
             raise yaml.MarkedYAMLError(
                 problem=f"given twice: {', '.join(twice)}", problem_mark=node.start_mark

@@ -1,0 +1,96 @@
+"""Write the tables of README.md and docs/results.md from the newest result files.
+
+python benchmarks/results_table.py          (--check: exit 1 if they are not up to date)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from provenance import newest
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- results: written by benchmarks/results_table.py -->", "<!-- end of results -->"
+
+Figures = dict[str, Any]
+
+
+def _demo(f: Figures) -> str:
+    return (
+        f"mean IoU {f['mean_iou']:.3f} on {f['images']} unseen scenes, colour alone "
+        f"{f['colour_only_mean_iou']:.3f}; {f['seconds']:.0f} s in all"
+    )
+
+
+def _camvid(f: Figures) -> str:
+    return (
+        f"val mean IoU {f['mean_iou']:.3f}, pixel accuracy {f['pixel_accuracy']:.3f}; "
+        f"{f['training_minutes']:.0f} min, {f['images_per_second']:.1f} img/s, "
+        f"{f['parameters_million']:.1f} M parameters"
+    )
+
+
+def _ade(f: Figures) -> str:
+    return f"mean loss {f['loss_first_5']:.2f} (first 5 steps) to {f['loss_last_5']:.2f} (last 5)"
+
+
+def _fcn(f: Figures) -> str:
+    return f"largest difference {f['worst']:.1e} over {f['comparisons']} comparisons"
+
+
+def _kills(f: Figures) -> str:
+    equal = "bit-equal" if f["bit_equal"] else "NOT equal"
+    return f"{f['kills']} kills, {f['kills_during_save']} of them during a save: weights {equal}"
+
+
+def _startup(f: Figures) -> str:
+    return f"{f['second_start_s']:.1f} s to the first step (first start, with the cache: {f['first_start_s']:.0f} s)"
+
+
+ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
+    "demo": ("`sceneparse demo`, built-in scenes, from random weights", _demo),
+    "camvid-cpu": ("CamVid **val** (void ignored), `--recipe camvid-cpu`, from random weights", _camvid),
+    "ade20k_steps": ("FCN-8s VGG19, 150 classes, 20 steps on three ADE20K pictures", _ade),
+    "compare_pytorch_fcn": ("logits against pytorch-fcn's, same random weights", _fcn),
+    "kill_resume": ("kill -9 and `--resume` against the unbroken run", _kills),
+    "startup": ("20,000 small pictures, second start", _startup),
+}
+
+
+def table() -> str:
+    """The Markdown table."""
+    lines = ["| what | figure | hardware | command |", "| --- | --- | --- | --- |"]
+    for what, (title, say) in ROWS.items():
+        result = newest(what)
+        if result is None:
+            continue
+        hardware = result["environment"]["hardware"]
+        where = ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['instructions']}"
+        lines.append(f"| {title} | {say(result['figures'])} | {where} | `{result['command']}` |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    stale = []
+    for path in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        text = path.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        new = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+        if new != text:
+            stale.append(path)
+            if not arguments.check:
+                path.write_text(new, encoding="utf-8")
+    for path in stale:
+        print(f"{'stale' if arguments.check else 'wrote'}: {path.relative_to(ROOT)}")
+    return 1 if arguments.check and stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

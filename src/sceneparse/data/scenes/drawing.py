@@ -19,7 +19,7 @@ DRAWING_VERSION = 1
 _STREAM = 0x5CE9E
 """Keeps these random numbers apart from those of training with the same seed."""
 
-_KINDS = (draw_room, draw_room, draw_room, draw_landscape, draw_street_across, draw_street_along)
+_KINDS = (draw_room,) * 4 + (draw_landscape,) * 2 + (draw_street_across, draw_street_along)
 
 
 def draw_scene(

@@ -159,7 +159,7 @@ def draw_tree(canvas: Canvas, x: float, foot: float, height: float, color: Float
     """A leafy tree or, one time in three, a conifer; trunk and crown are both ``tree``."""
     canvas.soft_spot(Ellipse(x, foot, height * 0.3, height * 0.06 + 1), 0.55)
     bark = hsv(0.07, canvas.between(0.2, 0.5), canvas.between(0.2, 0.45))
-    half = max(height * 0.055, 2.4)
+    half = max(height * 0.08, 3.2)
     trunk = canvas.rectangle(x - half, foot - height * 0.5, x + half, foot)
     off = (trunk.x - np.float32(x)) / np.float32(half)
     light = np.float32(1.15) - off * off * np.float32(0.4) - off * np.float32(0.2)
@@ -167,11 +167,11 @@ def draw_tree(canvas: Canvas, x: float, foot: float, height: float, color: Float
     parts: list[list[Point] | Ellipse] = []
     if canvas.chance(0.33):
         for level in range(3):
-            y, r = foot - height * (0.18 + 0.24 * level), height * (0.27 - 0.06 * level)
+            y, r = foot - height * (0.18 + 0.24 * level), height * (0.32 - 0.06 * level)
             parts.append([(x - r, y), (x + r, y), (x, y - height * 0.42)])
         shade = color * np.float32(0.8)
     else:
-        r = height * 0.2
+        r = height * 0.24
         parts.append(Ellipse(x, foot - height * 0.66, r * 1.25, r * 1.3))
         for _ in range(8):
             dx, dy = canvas.between(-1, 1), canvas.between(-1, 1)

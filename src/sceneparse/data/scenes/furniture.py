@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sceneparse.data.scenes.canvas import Canvas, Ellipse, Floats, Patch, Point, hsv
-from sceneparse.data.scenes.classes import BED, CABINET, CURTAIN, DOOR, PAINTING, SOFA, TABLE, WINDOWPANE
+from sceneparse.data.scenes.classes import BED, CABINET, CURTAIN, DOOR, PAINTING, SOFA, WINDOWPANE
 from sceneparse.data.scenes.textures import folds, textured, tiled
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def _wood(canvas: Canvas, patch: Patch, color: Floats, *, upright: bool) -> Floa
 
 def draw_window(canvas: Canvas, room: Room, middle: float, step: float) -> None:
     """A window with a view, nearly always between curtains."""
-    half = step * canvas.between(0.24, 0.3)
+    half = step * canvas.between(0.27, 0.32)
     top = room.top + (room.bottom - room.top) * canvas.between(0.08, 0.16)
-    bottom = room.top + (room.bottom - room.top) * canvas.between(0.55, 0.68)
+    bottom = room.top + (room.bottom - room.top) * canvas.between(0.6, 0.7)
     frame = hsv(0.1, 0.05, canvas.between(0.75, 1.0)) if canvas.chance(0.7) else room.tone(canvas, 0.3, 0.5)
     _block(canvas, (middle - half, top, middle + half, bottom), frame, WINDOWPANE)
     glass = canvas.rectangle(middle - half + 1.2, top + 1.2, middle + half - 1.2, bottom - 1.2)
@@ -65,7 +65,7 @@ def draw_window(canvas: Canvas, room: Room, middle: float, step: float) -> None:
 def _draw_curtains(canvas: Canvas, room: Room, window: Point, step: float) -> None:
     """Two lengths of cloth from a rod, in front of the window's edges."""
     color = canvas.any_color(saturation=(0.05, 0.7), value=(0.4, 0.95))
-    width = step * canvas.between(0.22, 0.28)
+    width = step * canvas.between(0.25, 0.3)
     top = room.top + (room.bottom - room.top) * canvas.between(0.02, 0.06)
     foot = room.top + (room.bottom - room.top) * canvas.pick((0.76, 0.97, 0.97))
     depth, pleat = canvas.between(0.14, 0.24), canvas.between(2.4, 3.4)
@@ -87,7 +87,7 @@ def _draw_curtains(canvas: Canvas, room: Room, window: Point, step: float) -> No
 
 def draw_door(canvas: Canvas, room: Room, middle: float, step: float) -> None:
     """A panelled door in its frame, from the floor to most of the wall's height."""
-    half = min(step * 0.36, canvas.between(10.5, 13))
+    half = min(step * 0.4, canvas.between(12.5, 15.5))
     height = (room.bottom - room.top) * canvas.between(0.78, 0.88)
     top = room.bottom - height
     color = room.tone(canvas, 0.4, 0.95)
@@ -108,10 +108,10 @@ def draw_door(canvas: Canvas, room: Room, middle: float, step: float) -> None:
 
 def draw_painting(canvas: Canvas, room: Room, middle: float, step: float) -> None:
     """A framed picture: a small landscape or coloured fields."""
-    half = step * canvas.between(0.28, 0.38)
+    half = step * canvas.between(0.34, 0.43)
     wall = room.bottom - room.top
     top = room.top + wall * canvas.between(0.1, 0.18)
-    bottom = top + min(half * canvas.between(1.2, 2.0), wall * 0.45)
+    bottom = top + min(half * canvas.between(1.3, 2.0), wall * 0.5)
     frame = canvas.pick(
         (hsv(0.12, 0.6, 0.75), hsv(0.08, 0.5, 0.25), hsv(0.1, 0.03, 0.15), hsv(0.1, 0.05, 0.97))
     )
@@ -157,7 +157,7 @@ def _stand(canvas: Canvas, room: Room, low: float, high: float) -> tuple[float, 
 def draw_cabinet(canvas: Canvas, room: Room, middle: float) -> None:
     """A chest of drawers or a sideboard with doors, against the back wall."""
     foot, scale = _stand(canvas, room, 0.05, 0.2)
-    half, height = canvas.between(14, 18) * scale, canvas.between(19, 27) * scale
+    half, height = canvas.between(17, 20) * scale, canvas.between(25, 31) * scale
     top = foot - height
     color = room.tone(canvas, 0.3, 0.9)
     canvas.soft_spot(Ellipse(middle, foot, half * 1.2, 4), 0.6)
@@ -183,65 +183,24 @@ def draw_cabinet(canvas: Canvas, room: Room, middle: float) -> None:
             )
 
 
-def draw_table(canvas: Canvas, room: Room, middle: float) -> None:
-    """A table with a thick top and stout legs; what is seen under it stays what it was."""
-    foot, scale = _stand(canvas, room, 0.25, 0.6)
-    half, height = canvas.between(24, 30) * scale, canvas.between(17, 21) * scale
-    top, back = foot - height, foot - height - 6 * scale
-    color = room.tone(canvas, 0.3, 0.9)
-    canvas.soft_spot(Ellipse(middle, foot - 1, half * 1.1, 6), 0.55)
-    vx = room.vanishing[0]
-    far = [vx + (middle + side * half - vx) * 0.86 for side in (-1, 1)]
-    for x in (middle - half + 1, middle + half - 1 - 5 * scale):
-        leg = canvas.rectangle(x, top, x + 5 * scale, foot)
-        canvas.paint(leg, _wood(canvas, leg, color * np.float32(0.75), upright=True), TABLE)
-    apron = canvas.rectangle(middle - half, top, middle + half, top + 6 * scale)
-    canvas.paint(apron, _wood(canvas, apron, color * np.float32(0.8), upright=False), TABLE)
-    board = canvas.shape(
-        [
-            (far[0], back),
-            (far[1], back),
-            (middle + half + 1, top),
-            (middle + half + 1, top + 1.5),
-            (middle - half - 1, top + 1.5),
-            (middle - half - 1, top),
-        ]
-    )
-    canvas.paint(
-        board,
-        _wood(canvas, board, np.minimum(color * np.float32(1.15), np.float32(250)), upright=False),
-        TABLE,
-    )
-
-
 def draw_bed(canvas: Canvas, room: Room, middle: float) -> None:
     """A bed seen from its foot: headboard at the wall, pillows, a blanket that hangs over the near end."""
     foot, scale = _stand(canvas, room, 0.35, 0.75)
     vx = room.vanishing[0]
-    half, rise = canvas.between(21, 26), canvas.between(10, 13)
+    half, rise = canvas.between(25, 30), canvas.between(12, 15)
     near = [vx + (middle + side * half - vx) * scale for side in (-1, 1)]
     far = [middle - half, middle + half]
     top_far, top_near = room.bottom - rise, foot - rise * scale
     sheet, blanket = hsv(0.1, canvas.between(0, 0.1), canvas.between(0.8, 1)), canvas.any_color()
     canvas.soft_spot(Ellipse((near[0] + near[1]) / 2, foot - 2, (near[1] - near[0]) * 0.62, 7), 0.6)
-    board = canvas.rectangle(far[0] - 1.5, top_far - canvas.between(9, 14), far[1] + 1.5, room.bottom + 1)
+    board = canvas.rectangle(far[0] - 1.5, top_far - canvas.between(11, 16), far[1] + 1.5, room.bottom + 1)
     canvas.paint(board, _wood(canvas, board, room.tone(canvas, 0.25, 0.8), upright=True), BED)
-    side = canvas.shape(
-        [
-            (far[0], top_far),
-            (far[1], top_far),
-            (near[1], top_near),
-            (near[1], foot),
-            (near[0], foot),
-            (near[0], top_near),
-            (far[0], room.bottom),
-        ]
-    )
-    canvas.paint(
-        side,
-        textured(blanket * np.float32(0.72), np.float32(1) + canvas.noise(side, "blotch") * np.float32(0.08)),
-        BED,
-    )
+    flanks = [
+        [(far[i], top_far), (near[i], top_near), (near[i], foot), (far[i], room.bottom)] for i in range(2)
+    ]
+    side = canvas.shape(*flanks, _quad(near[0], top_near, near[1], foot))
+    rumple = np.float32(1) + canvas.noise(side, "blotch") * np.float32(0.08)
+    canvas.paint(side, textured(blanket * np.float32(0.72), rumple), BED)
 
     def across(share: float, depth: float) -> Point:
         """A point on the mattress: share of the width, share of the way from head to foot."""
@@ -273,7 +232,7 @@ def draw_bed(canvas: Canvas, room: Room, middle: float) -> None:
 def draw_sofa(canvas: Canvas, room: Room, middle: float) -> None:
     """A sofa from the front: back, arms, seat cushions, perhaps scatter cushions."""
     foot, scale = _stand(canvas, room, 0.2, 0.6)
-    half, height = canvas.between(25, 31) * scale, canvas.between(20, 24) * scale
+    half, height = canvas.between(26, 31) * scale, canvas.between(24, 28) * scale
     color = canvas.any_color(saturation=(0.05, 0.65), value=(0.25, 0.9))
     arm, seat, top = 6.5 * scale, foot - height * 0.42, foot - height
     canvas.soft_spot(Ellipse(middle, foot, half * 1.15, 5), 0.65)

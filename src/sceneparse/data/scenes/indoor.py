@@ -43,14 +43,14 @@ def draw_room(canvas: Canvas) -> None:
 
 def _plan(canvas: Canvas) -> Room:
     vx, vy = canvas.width * canvas.between(0.35, 0.65), canvas.between(36, 50)
-    depth = canvas.between(0.58, 0.78)
+    depth = canvas.between(0.66, 0.8)
     hue = canvas.pick((0.07, 0.09, 0.11, 0.07, canvas.between(0, 1)))
     return Room(
         vanishing=(vx, vy),
         left=vx * (1 - depth),
         top=vy * (1 - depth * canvas.between(0.95, 1.1)),
         right=vx + (canvas.width - vx) * depth,
-        bottom=vy + (HEIGHT - vy) * depth * canvas.between(0.8, 0.95),
+        bottom=vy + (HEIGHT - vy) * depth * canvas.between(0.72, 0.9),
         hue=hue,
         saturation=canvas.between(0.1, 0.5),
     )
@@ -167,13 +167,11 @@ def _skirting(canvas: Canvas, corners: list[Point], wall: Floats) -> None:
 
 
 def _hang_things(canvas: Canvas, room: Room) -> None:
-    """Window, door and painting, in two or three places side by side on the back wall."""
-    width = room.right - room.left
-    places = 3 if width > 80 else 2
-    things = ["window", "door", "painting", canvas.pick(("window", "painting", "door"))]
+    """Two of window, door and painting, side by side on the back wall."""
+    step = (room.right - room.left) / 2
+    things = ["window", "door", "painting"]
     canvas.rng.shuffle(things)
-    step = width / places
-    for place, thing in enumerate(things[:places]):
+    for place, thing in enumerate(things[:2]):
         middle = room.left + step * (place + 0.5) + canvas.between(-1, 1)
         if thing == "window":
             furniture.draw_window(canvas, room, middle, step)
@@ -189,17 +187,9 @@ def _furnish(canvas: Canvas, room: Room) -> None:
     main_side = canvas.pick((-1, 1))
     middle = (room.left + room.right) / 2
     if canvas.chance(0.75):
-        furniture.draw_cabinet(canvas, room, middle - main_side * width * canvas.between(0.27, 0.4))
-    main = canvas.pick(
-        (
-            furniture.draw_bed,
-            furniture.draw_sofa,
-            furniture.draw_bed,
-            furniture.draw_sofa,
-            furniture.draw_table,
-        )
-    )
-    main(canvas, room, middle + main_side * width * canvas.between(0.05, 0.25))
-    if canvas.chance(0.3):
+        furniture.draw_cabinet(canvas, room, middle - main_side * width * canvas.between(0.33, 0.42))
+    main = canvas.pick((furniture.draw_bed, furniture.draw_sofa))
+    main(canvas, room, middle + main_side * width * canvas.between(0.14, 0.28))
+    if canvas.chance(0.35):
         x = canvas.between(0.12, 0.88) * canvas.width
-        draw_person(canvas, x, canvas.between(92, 102), canvas.between(48, 62))
+        draw_person(canvas, x, canvas.between(94, 104), canvas.between(62, 78))

@@ -127,15 +127,15 @@ def _on_the_meadow(canvas: Canvas, shore: float) -> None:
     """House, trees and people, from far to near."""
     w = canvas.width
     if shore < 70 and canvas.chance(0.55):
-        _house(canvas, canvas.between(0.15, 0.85) * w, shore + canvas.between(3, 10), canvas.between(34, 48))
+        _house(canvas, canvas.between(0.15, 0.85) * w, shore + canvas.between(4, 12), canvas.between(42, 60))
     leaf = leaf_color(canvas)
     sides = [canvas.between(0.0, 0.3), canvas.between(0.7, 1.0), canvas.between(0.3, 0.7)]
     canvas.rng.shuffle(sides)
-    for side in sides[: int(canvas.rng.integers(1, 4))]:
-        foot = min(shore + canvas.between(4, 18), 97)
-        draw_tree(canvas, side * w, foot, canvas.between(38, 60), leaf)
+    for side in sides[: int(canvas.rng.integers(1, 3))]:
+        foot = min(shore + canvas.between(6, 20), 98)
+        draw_tree(canvas, side * w, foot, canvas.between(48, 68), leaf)
     if canvas.chance(0.45):
-        draw_person(canvas, canvas.between(0.15, 0.85) * w, canvas.between(90, 99), canvas.between(42, 56))
+        draw_person(canvas, canvas.between(0.15, 0.85) * w, canvas.between(92, 101), canvas.between(56, 72))
 
 
 def _house(canvas: Canvas, x: float, foot: float, width: float) -> None:

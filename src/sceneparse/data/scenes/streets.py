@@ -30,7 +30,7 @@ def draw_street_across(canvas: Canvas) -> None:
     """A row of houses seen from the other side of the street: fronts, pavement, road, cars, trees, people."""
     weather = choose_weather(canvas)
     walk = canvas.between(54, 64)
-    kerb = walk + canvas.between(11, 17)
+    kerb = walk + canvas.between(14, 20)
     paint_sky(canvas, weather, walk - 10)
     _front(canvas, weather, (-5, walk - canvas.between(14, 24), canvas.width + 5, walk))
     x = -canvas.between(0, 20)
@@ -39,7 +39,7 @@ def draw_street_across(canvas: Canvas) -> None:
         if canvas.chance(0.85):
             _front(canvas, weather, (x, canvas.between(6, 34), x + width, walk))
         else:
-            draw_tree(canvas, x + width / 2, walk + 1, canvas.between(34, 46), leaf_color(canvas))
+            draw_tree(canvas, x + width / 2, walk + 1, canvas.between(42, 56), leaf_color(canvas))
         x += width
     haze(canvas, weather, walk - 20)
     _pavement(
@@ -101,14 +101,13 @@ def _along_the_pavement(canvas: Canvas, walk: float, kerb: float) -> None:
     leaf = leaf_color(canvas)
     for share in (canvas.between(0.05, 0.3), canvas.between(0.7, 0.95)):
         if canvas.chance(0.5):
-            draw_tree(canvas, share * w, middle - 1, canvas.between(38, 52), leaf)
+            draw_tree(canvas, share * w, middle - 1, canvas.between(46, 60), leaf)
     for share in (canvas.between(0.1, 0.45), canvas.between(0.55, 0.9)):
         if canvas.chance(0.4):
-            draw_person(canvas, share * w, middle + canvas.between(0, 4), canvas.between(36, 42))
-    for _ in range(int(canvas.rng.integers(1, 3))):
-        draw_car_side(
-            canvas, canvas.between(0.12, 0.88) * w, canvas.between(kerb + 9, 97), canvas.between(48, 66)
-        )
+            draw_person(canvas, share * w, middle + canvas.between(2, 6), canvas.between(44, 54))
+    for share in canvas.pick(((0.5,), (0.3,), (0.7,), (0.16, 0.84))):
+        x = share * w + canvas.between(-8, 8)
+        draw_car_side(canvas, x, canvas.between(kerb + 10, 98), canvas.between(62, 80))
 
 
 def draw_street_along(canvas: Canvas) -> None:
@@ -122,7 +121,7 @@ def draw_street_along(canvas: Canvas) -> None:
         _front(canvas, weather, (vx - 16, vy - canvas.between(5, 14), vx + 16, vy + 1))
     far = canvas.rectangle(0, vy, canvas.width, HEIGHT)
     canvas.paint(far, hsv(0.1, 0.1, 0.5), SIDEWALK)
-    road, walk = canvas.between(0.7, 1.0), canvas.between(0.55, 0.8)
+    road, walk = canvas.between(0.7, 1.0), canvas.between(0.7, 1.0)
     _pavement(
         canvas,
         [(-99, vy + 1), (canvas.width + 99, vy + 1), (canvas.width + 99, HEIGHT), (-99, HEIGHT)],
@@ -200,12 +199,12 @@ def _verge(canvas: Canvas, vanishing: Point, side: int, offset: float) -> None:
 def _down_the_street(canvas: Canvas, vanishing: Point, road: float, walk: float) -> None:
     """Cars on the road and people on the pavement, the far ones first."""
     vx, vy = vanishing
-    for lane, drop in ((0.5, canvas.between(20, 27)), (-0.5, canvas.between(27, 44))):
+    for lane, drop in ((0.5, canvas.between(24, 32)), (-0.5, canvas.between(32, 48))):
         if canvas.chance(0.75):
             draw_car_rear(
-                canvas, vx + lane * road * drop, vy + drop, drop * road * canvas.between(0.75, 0.9) + 4
+                canvas, vx + lane * road * drop, vy + drop, drop * road * canvas.between(0.8, 0.95) + 6
             )
     for side in (-1, 1):
         if canvas.chance(0.45):
             drop = canvas.between(30, 46)
-            draw_person(canvas, vx + side * (road + walk * 0.5) * drop * 0.95, vy + drop, drop * 0.55 + 24)
+            draw_person(canvas, vx + side * (road + walk * 0.5) * drop * 0.95, vy + drop, drop * 0.7 + 30)

@@ -1,0 +1,211 @@
+"""Read a run folder as it is, also half-written: what is missing is None, what is damaged becomes a problem.
+
+A run may have been killed at any moment, so nothing but the folder itself is required. Numbers that are not
+finite become None in JSON values and nan in series.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from sceneparse.errors import InputError
+
+RUN_FILES = ("config.yaml", "environment.json", "metrics.csv", "losses.csv", "evaluation.json")
+"""A folder that holds none of these is no run folder."""
+
+Series = dict[str, NDArray[np.float64]]
+"""Columns of a table with one row a step: float64 (N,) each, "step" strictly increasing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The contents of a run folder.
+
+    Attributes:
+        path: the folder, as given.
+        config: settings by dotted name, in the file's order.
+        environment: versions, hardware, data, command.
+        metrics: one row an evaluation.
+        losses: one row a logged training step.
+        evaluation: the numbers of the best checkpoint, or None before the first evaluation.
+        baseline: ``{"name", "mean_iou", "pixel_accuracy"}`` of simpler methods on the same split.
+        warnings: what the run warned about.
+        samples: (step, picture) of each evaluation, oldest first.
+        overlays: predicted pictures.
+        problems: files that could not be read, one sentence each.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: Series
+    losses: Series
+    evaluation: dict[str, Any] | None
+    baseline: list[dict[str, Any]]
+    warnings: list[str]
+    samples: list[tuple[int, Path]]
+    overlays: list[Path]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def steps_planned(self) -> int | None:
+        """Training steps the settings ask for."""
+        value = self.setting("steps")
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    @property
+    def steps_done(self) -> int:
+        """The last step anything was logged for; 0 before the first."""
+        return max((int(s["step"][-1]) for s in (self.metrics, self.losses) if len(s["step"])), default=0)
+
+    @property
+    def model_name(self) -> str | None:
+        """As in ``--model``, if the settings say it."""
+        return self._name("model")
+
+    @property
+    def data_name(self) -> str | None:
+        """The data set's name, or the last part of its path."""
+        data = self.environment.get("data")
+        path = data.get("path") if isinstance(data, dict) else None
+        return self._name("data") or (re.split(r"[/\\]", str(path).rstrip("/\\"))[-1] if path else None)
+
+    def setting(self, name: str) -> Any:
+        """A setting by its dotted name, or by the last part of it where only one setting ends so."""
+        if name in self.config:
+            return self.config[name]
+        values = [value for key, value in self.config.items() if key.rpartition(".")[2] == name]
+        return values[0] if len(values) == 1 else None
+
+    def _name(self, what: str) -> str | None:
+        value = self.config.get(f"{what}.name", self.config.get(what))
+        return None if value is None else re.split(r"[/\\]", str(value))[-1] if what == "data" else str(value)
+
+
+def read_run(path: Path) -> Run:
+    """Everything a report shows of the run folder ``path``.
+
+    Raises:
+        InputError: ``path`` is not a folder, or holds nothing a run writes.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise InputError(
+            f"a run folder expected, found {found}", where=path, fix="give the folder that train --out wrote"
+        )
+    if not any((path / name).is_file() for name in RUN_FILES):
+        raise InputError(
+            f"not a run folder: it holds none of {', '.join(RUN_FILES)}",
+            where=path,
+            fix="give the folder that train --out wrote",
+        )
+    problems: list[str] = []
+
+    def load(name: str, parse: Callable[[str], Any], kind: type, empty: Any) -> Any:
+        try:
+            value = parse((path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return empty
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            problems.append(f"{name} could not be read: {str(error).splitlines()[0]}")
+            return empty
+        if not isinstance(value, kind):
+            problems.append(f"{name} holds {type(value).__name__}, expected {kind.__name__}")
+            return empty
+        return value
+
+    warnings = load("warnings.json", _parse_json, object, [])
+    if isinstance(warnings, dict):
+        warnings = warnings.get("warnings", [])
+    return Run(
+        path=path,
+        config=flatten(load("config.yaml", yaml.safe_load, dict, {})),
+        environment=load("environment.json", _parse_json, dict, {}),
+        metrics=_read_series(path / "metrics.csv"),
+        losses=_read_series(path / "losses.csv"),
+        evaluation=load("evaluation.json", _parse_json, dict, None),
+        baseline=[b for b in load("baseline.json", _parse_json, list, []) if isinstance(b, dict)],
+        warnings=[str(w) for w in warnings] if isinstance(warnings, list) else [],
+        samples=_samples(path / "samples"),
+        overlays=sorted((path / "predictions" / "overlays").glob("*.png")),
+        problems=problems,
+    )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """A reader of ``path`` sees the old or the new contents, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write: {error.strerror or error}",
+            where=path,
+            fix="free space on the disk or correct the folder's permissions; the old file is untouched",
+        ) from error
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _parse_json(text: str) -> Any:
+    def finite(number: str) -> float | None:
+        value = float(number)
+        return value if math.isfinite(value) else None
+
+    return json.loads(text, parse_float=finite, parse_constant=lambda _: None)
+
+
+def _read_series(path: Path) -> Series:
+    """Without rows that a kill cut short; of a step written twice, after a resume, the last row counts."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    reader = csv.reader(text.replace("\0", "").splitlines())
+    header = next(reader, ["step"])
+    if "step" not in header:
+        header = ["step"]
+    rows: dict[int, list[str]] = {}
+    position = header.index("step")
+    for row in reader:
+        if len(row) == len(header) and row[position].isdecimal():
+            rows[int(row[position])] = row
+    ordered = [rows[step] for step in sorted(rows)]
+    return {name: np.array([_number(row[i]) for row in ordered], float) for i, name in enumerate(header)}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _samples(folder: Path) -> list[tuple[int, Path]]:
+    found = [(re.fullmatch(r"step_(\d+)", file.stem), file) for file in folder.glob("*.png")]
+    return sorted((int(match[1]), file) for match, file in found if match)

@@ -116,12 +116,12 @@ def _feature_levels(backbone: str, strides: Sequence[int]) -> list[int]:
 
 
 def check_encoder(encoder: VGG | TimmEncoder, strides: Sequence[int], name: str) -> None:
-    """Runs a 64x96 image through and compares the features with what the encoder promises.
+    """Runs a 32x96 image through and compares the features with what the encoder promises.
 
     Raises:
         InputError: the backbone fails on that size or its features have other shapes.
     """
-    height, width = 64, 96
+    height, width = 32, 96  # the least that any image is padded to, and not square
     weight = next(encoder.parameters())
     image = torch.zeros(1, 3, height, width, device=weight.device, dtype=weight.dtype)
     training = encoder.training

@@ -188,7 +188,9 @@ def _load_vgg(
             where=source,
             fix="use torchvision's or timm's file of this backbone",
         )
-    ours, unused = renamed(tensors, vgg_layers(encoder.blocks, encoder.batch_norm))
+    ours, unknown = renamed(tensors, vgg_layers(encoder.blocks, encoder.batch_norm))
+    unused = [name for name in unknown if not name.startswith("features.")]
+    ours |= {f"encoder.{name}": tensors[name] for name in unknown if name not in unused}
     ours = as_convolutions(ours, _shapes(model))
     return _fill(model, ours, _encoder_names(model), source, normalization, unused=unused, notes=notes)
 
@@ -280,6 +282,10 @@ def _require_fit(
             problems.append(
                 f"{name}: the network has {tuple(shape)}, the file {'nothing' if found is None else found}"
             )
+    # A deeper network's file would otherwise fill a shallower one with layers that belong elsewhere.
+    for name in tensors:
+        if name.startswith("encoder.") and name not in shapes:
+            problems.append(f"{name}: the network has nothing, the file {tuple(tensors[name].shape)}")
     if problems:
         more = f"\n    ... and {len(problems) - SHOWN_LAYERS} more" if len(problems) > SHOWN_LAYERS else ""
         raise InputError(

@@ -1,0 +1,95 @@
+"""What every network promises, whatever its head and backbone. A new one is one line in MODELS."""
+
+import pytest
+import torch
+from narrow_fcn import narrow_fcn, randomized
+
+from sceneparse.models import ModelOptions, build_model, model_from_architecture
+
+CLASSES = 5
+SIZES_HW = [(1, 1), (37, 53), (64, 96)]
+
+MODELS = {
+    "fcn32s": lambda: narrow_fcn("fcn32s"),
+    "fcn16s": lambda: narrow_fcn("fcn16s"),
+    "fcn8s": lambda: narrow_fcn("fcn8s"),
+    "fcn4s": lambda: narrow_fcn("fcn4s"),
+    "wide": lambda: narrow_fcn("fcn8s-wide"),
+    "batch norm": lambda: narrow_fcn(batch_norm=True),
+    "average pooling": lambda: narrow_fcn(options=ModelOptions(pooling="average")),
+    "source pooling": lambda: narrow_fcn(options=ModelOptions(pooling="source")),
+    "fixed upsampling": lambda: narrow_fcn(options=ModelOptions(upsampling="bilinear")),
+    "at once": lambda: narrow_fcn(options=ModelOptions(at_once=True)),
+    "reference 32s": lambda: narrow_fcn("fcn32s", ModelOptions(padding="reference")),
+    "reference 8s": lambda: narrow_fcn("fcn8s", ModelOptions(padding="reference")),
+    "fcn8s-test_resnet": lambda: build_model("fcn8s-test_resnet", CLASSES),
+    "fcn4s-test_convnext": lambda: build_model(
+        "fcn4s-test_convnext", CLASSES, ModelOptions(upsampling="bilinear")
+    ),
+    "fcn8s-wide-test_efficientnet": lambda: build_model("fcn8s-wide-test_efficientnet", CLASSES),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return randomized(MODELS[request.param]())
+
+
+@pytest.mark.parametrize("size_hw", SIZES_HW, ids=str)
+def test_logits_have_the_size_of_the_image(model, size_hw):
+    with torch.no_grad():
+        logits = model.eval()(torch.randn(2, 3, *size_hw))
+    assert logits.shape == (2, CLASSES, *size_hw)
+    assert logits.dtype == torch.float32
+    assert torch.isfinite(logits).all()
+
+
+def test_every_parameter_gets_a_gradient(model):
+    model.train()(torch.randn(2, 3, 37, 53)).square().mean().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
+def test_eval_is_deterministic_and_state_dict_carries_everything(model, tmp_path):
+    image = torch.randn(1, 3, 37, 53)
+    with torch.no_grad():
+        model.train()(torch.randn(2, 3, 37, 53))  # moves running statistics away from their start
+        expected = model.eval()(image)
+        assert torch.equal(expected, model(image))
+        torch.save(model.state_dict(), tmp_path / "model.pth")
+        for tensor in model.state_dict().values():
+            tensor.zero_()
+        model.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+        assert torch.equal(expected, model(image))
+
+
+def test_channels_last_gives_the_same_logits(model):
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = model.eval()(image)
+        found = model.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))
+    # Other kernels add in another order: float32 rounding of sums of a few hundred terms of order 1.
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_head_parameters_are_named_as_in_the_state_dict(model):
+    state = model.state_dict()
+    head = model.head_parameter_names()
+    assert head
+    assert set(head) <= set(state)
+    assert {n for n, _ in model.named_parameters()} - set(head) == {
+        n for n, _ in model.encoder.named_parameters("encoder")
+    }
+
+
+@pytest.mark.parametrize("name", ["fcn8s-test_resnet", "fcn8s-wide-test_convnext"])
+def test_architecture_builds_the_same_network_again(name):
+    options = ModelOptions(dropout=0.25)
+    model = build_model(name, 7, options)
+    again = model_from_architecture(model.architecture)
+    assert again.architecture == model.architecture
+    assert [(n, t.shape) for n, t in again.state_dict().items()] == [
+        (n, t.shape) for n, t in model.state_dict().items()
+    ]
+    assert again.head.dropout.p == 0.25

@@ -47,7 +47,7 @@ def _kills(f: Figures) -> str:
 
 
 def _startup(f: Figures) -> str:
-    return f"{f['second_start_s']:.1f} s to the first step (first start, with the cache: {f['first_start_s']:.0f} s)"
+    return f"{f['second_start_s']:.1f} s to the first step (first start: {f['first_start_s']:.0f} s)"
 
 
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {

@@ -34,7 +34,7 @@ def narrow_fcn(family="fcn8s", options=None, *, num_classes=5, blocks=BLOCKS, ba
 
 @torch.no_grad()
 def randomized(model):
-    """The same network with every weight random: scores and some norms start at zero, which hides mistakes."""
+    """The same network with every weight random: scores and some norms start at zero, hiding mistakes."""
     for name, tensor in model.named_parameters():
         if name.startswith("head.") or name.endswith("bias"):
             tensor.normal_(0, 0.3)

@@ -191,9 +191,8 @@ def _name_regions(picture: Image.Image, labels: NDArray[np.integer], label_set: 
     from scipy.ndimage import distance_transform_edt
 
     draw, letters = ImageDraw.Draw(picture), font(text)
-    step = max(
-        1, max(labels.shape) // 400
-    )  # the place of a name needs no finer grid, and the transform is slow
+    # The place of a name needs no finer grid, and the transform takes long.
+    step = -(-max(labels.shape) // 256)
     coarse = labels[::step, ::step]
     counts = number_counts(coarse)
     for number, name in zip(label_set.file_numbers, label_set.names, strict=True):

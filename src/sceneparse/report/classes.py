@@ -205,7 +205,7 @@ def confusion_table(classes: Classes) -> str:
     columns = [(_name(classes, j), part[:, j], chip(classes.colors[j])) for j in shown]
     rest = [j for j in range(classes.count) if j not in shown]
     if rest and part[np.ix_(shown, rest)].any():
-        columns.append((f"{len(rest)} others", part[:, rest].sum(1), ""))
+        columns.append(("1 other" if len(rest) == 1 else f"{len(rest)} others", part[:, rest].sum(1), ""))
     if part[shown, -1].any():
         columns.append((NO_CLASS, part[:, -1], ""))
     head = "".join(f"<th scope=col><span>{mark}{name}</span></th>" for name, _, mark in columns)

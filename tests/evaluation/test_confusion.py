@@ -142,6 +142,12 @@ def test_hand_worked_zero():
     assert np.isnan(found.iou[2:]).all()
 
 
+def test_frequency_weighted_iou_weighs_with_true_pixels():
+    found = scores(np.array([[9, 0, 0], [0, 1, 2]]))  # IoU 1 with 9 true pixels, IoU 1/3 with 3
+    assert found.frequency_weighted_iou == pytest.approx((9 * 1 + 3 / 3) / 12, abs=1e-15)
+    assert found.mean_iou == pytest.approx((1 + 1 / 3) / 2, abs=1e-15)
+
+
 def test_predicted_but_never_true_has_iou_0_and_no_accuracy():
     matrix = HAND.copy()
     matrix[0, 0], matrix[0, 3] = 4, 2  # two pixels of class 0 are called class 3

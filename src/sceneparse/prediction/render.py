@@ -142,7 +142,7 @@ def error_map(
         grey = 120 + 0.5 * (image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     drawn = np.repeat(grey, 3, axis=2)
     scored = is_class(label, label_set)
-    wrong = scored & (label != prediction)
+    wrong = label != prediction
     drawn[wrong] = 0.3 * drawn[wrong] + 0.7 * _WRONG
     drawn[~scored] = hatch(*label.shape)[~scored]
     return (drawn + 0.5).astype(np.uint8)

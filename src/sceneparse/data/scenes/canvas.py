@@ -9,6 +9,7 @@ pixels, and shading uses only + - * / and tables, because the last bit of ``exp`
 processors.
 
 Shape legend: H, W the final picture; 2H, 2W the sheet drawn on; h, w a patch's box.
+The sheet and colours are planar, (3, ...), so that (h, w) brightness and masks meet them without a copy.
 """
 
 from __future__ import annotations
@@ -38,10 +39,15 @@ def sine(turns: Floats) -> Floats:
     return _SINE[np.floor(turns * np.float32(1024)).astype(np.int32) & 1023]
 
 
+def rgb(red: float, green: float, blue: float) -> Floats:
+    """Colour (3, 1, 1) float32: ready to meet (h, w) brightness."""
+    return np.array([red, green, blue], np.float32).reshape(3, 1, 1)
+
+
 def hsv(hue: float, saturation: float, value: float) -> Floats:
-    """Colour (3,), red green blue 0..255, from hue in turns (any number) and saturation and value 0..1."""
-    rgb = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
-    return np.array(rgb, np.float32) * np.float32(255)
+    """Colour (3, 1, 1) from hue in turns (any number), saturation and value 0..1 (clipped)."""
+    shares = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
+    return rgb(*shares) * np.float32(255)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Canvas:
         rows, columns = (n * _OVERSAMPLING for n in size_hw)
         self.per_unit = rows / HEIGHT
         self.width = columns / self.per_unit
-        self._rgb = np.zeros((rows, columns, 3), np.float32)
+        self._rgb = np.zeros((3, rows, columns), np.float32)
         self._numbers = np.zeros((rows, columns), np.uint8)
         self._x = ((np.arange(columns, dtype=np.float32) + np.float32(0.5)) / np.float32(self.per_unit))[
             None, :
@@ -179,22 +185,22 @@ class Canvas:
 
         Args:
             patch: the shape.
-            color: red green blue 0..255, (3,) or anything that broadcasts to (h, w, 3).
+            color: red green blue 0..255, (3, 1, 1) or anything that broadcasts to (3, h, w).
             number: ADE20K file number the pixels get; None leaves the labels as they are.
         """
-        np.copyto(self._rgb[patch.box], color, where=patch.inside[..., None])
+        np.copyto(self._rgb[:, *patch.box], color, where=patch.inside)
         if number is not None:
             self._numbers[patch.box][patch.inside] = number
 
     def shade(self, patch: Patch, factor: Floats | float) -> None:
         """Multiplies the colours of a shape by one number or by (h, w) numbers; labels stay."""
         scale = np.where(patch.inside, np.float32(1) * factor, np.float32(1)).astype(np.float32)
-        self._rgb[patch.box] *= scale[..., None]
+        self._rgb[:, *patch.box] *= scale
 
     def mix(self, patch: Patch, color: Floats, share: Floats | float) -> None:
         """Moves the colours of a shape towards ``color`` by a share 0..1, number or (h, w); labels stay."""
-        weight = np.where(patch.inside, np.float32(1) * share, np.float32(0)).astype(np.float32)[..., None]
-        region = self._rgb[patch.box]
+        weight = np.where(patch.inside, np.float32(1) * share, np.float32(0)).astype(np.float32)
+        region = self._rgb[:, *patch.box]
         region += (color - region) * weight
 
     def soft_spot(self, spot: Ellipse, strength: float, color: Floats | None = None) -> None:
@@ -202,7 +208,7 @@ class Canvas:
         patch = self.rectangle(spot.x - spot.rx, spot.y - spot.ry, spot.x + spot.rx, spot.y + spot.ry)
         dx, dy = (patch.x - spot.x) / spot.rx, (patch.y - spot.y) / spot.ry
         share = np.maximum(np.float32(1) - dx * dx - dy * dy, np.float32(0)) * np.float32(strength)
-        self.mix(patch, np.zeros(3, np.float32) if color is None else color, share.astype(np.float32))
+        self.mix(patch, rgb(0, 0, 0) if color is None else color, share.astype(np.float32))
 
     def noise(self, patch: Patch, kind: str) -> Floats:
         """(h, w) noise, -1..1, over a patch; ``kind`` by falling size: cloud, blotch, mottle, grain."""
@@ -224,7 +230,7 @@ class Canvas:
         """The finished picture, as a camera would give it, and its labels.
 
         Args:
-            cast: gain of red, green, blue: the light's brightness and colour.
+            cast: gain (3, 1, 1) of red, green, blue: the light's brightness and colour.
             contrast: around mid-grey; 1 leaves it.
             slope: how much brighter the right and the bottom edge are than the middle, as fractions.
             grain: standard size of the sensor noise in grey levels.
@@ -234,14 +240,15 @@ class Canvas:
         """
         rows, columns = self.size_hw
         sheet = self._rgb
-        image = sheet[0::2, 0::2] + sheet[1::2, 0::2]
-        image += sheet[0::2, 1::2] + sheet[1::2, 1::2]
+        pairs = sheet[:, 0::2] + sheet[:, 1::2]
+        image = pairs[:, :, 0::2] + pairs[:, :, 1::2]
         across = np.linspace(-1, 1, columns, dtype=np.float32)[None, :] * np.float32(slope[0])
         down = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] * np.float32(slope[1])
         light = (np.float32(1) + across + down) * np.float32(0.25)
-        image *= light[..., None] * cast
+        image *= light * cast
         image -= np.float32(128)
         image *= np.float32(contrast)
         image += np.float32(128)
-        image += self.rng.integers(-128, 128, (rows, columns, 3), np.int8) * np.float32(grain * 1.7 / 128)
-        return np.clip(image, 0, 255).astype(np.uint8), np.ascontiguousarray(self._numbers[0::2, 0::2])
+        image += self.rng.integers(-128, 128, (3, rows, columns), np.int8) * np.float32(grain * 1.7 / 128)
+        pixels = np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8).transpose(1, 2, 0))
+        return pixels, np.ascontiguousarray(self._numbers[0::2, 0::2])

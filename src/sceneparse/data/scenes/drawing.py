@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.scenes.canvas import Canvas
+from sceneparse.data.scenes.canvas import Canvas, rgb
 from sceneparse.data.scenes.indoor import draw_room
 from sceneparse.data.scenes.landscape import draw_landscape
 from sceneparse.data.scenes.streets import draw_street_across, draw_street_along
@@ -40,7 +40,7 @@ def draw_scene(
     canvas = Canvas(size_hw, rng)
     canvas.pick(_KINDS)(canvas)
     warmth, brightness = canvas.between(-0.13, 0.13), canvas.between(0.72, 1.12)
-    cast = np.array([1 + warmth, 1.0, 1 - warmth], np.float32) * np.float32(brightness)
+    cast = rgb(1 + warmth, 1.0, 1 - warmth) * np.float32(brightness)
     return canvas.developed(
         cast=cast,
         contrast=canvas.between(0.8, 1.1),

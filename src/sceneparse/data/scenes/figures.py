@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sceneparse.data.scenes.canvas import Canvas, Ellipse, Floats, Point, hsv
+from sceneparse.data.scenes.canvas import Canvas, Ellipse, Floats, Point, hsv, rgb
 from sceneparse.data.scenes.classes import CAR, PERSON, TREE
 from sceneparse.data.scenes.textures import leaves, textured
 
 
 def draw_person(canvas: Canvas, x: float, foot: float, height: float) -> None:
-    """A standing person in clothes of any colour; about 0.36 as wide as high."""
+    """A standing person in clothes of any colour; about 0.4 as wide as high."""
     u = height / 100
     skin = hsv(canvas.between(0.04, 0.08), canvas.between(0.3, 0.6), canvas.between(0.35, 0.95))
     hair = hsv(0.08, canvas.between(0.1, 0.7), canvas.between(0.08, 0.6))
@@ -24,8 +24,8 @@ def draw_person(canvas: Canvas, x: float, foot: float, height: float) -> None:
     canvas.soft_spot(Ellipse(x, foot, 22 * u, 5 * u), 0.6)
 
     def limb(color: Floats, *corners: Point) -> None:
-        patch = canvas.shape([(x + a * u, top + b * u) for a, b in corners])
-        round_off = np.float32(1.1) - np.abs(patch.x - np.float32(x)) / np.float32(26 * u) * np.float32(0.35)
+        patch = canvas.shape([(x + 1.15 * a * u, top + b * u) for a, b in corners])
+        round_off = np.float32(1.1) - np.abs(patch.x - np.float32(x)) / np.float32(30 * u) * np.float32(0.35)
         factor = round_off + canvas.noise(patch, "mottle") * np.float32(0.07)
         canvas.paint(patch, textured(color, factor), PERSON)
 
@@ -53,8 +53,8 @@ def draw_person(canvas: Canvas, x: float, foot: float, height: float) -> None:
         )
     limb(shirt, (-10, 18), (10, 18), (16, 21), (14, 54), (-14, 54), (-16, 21))
     limb(skin, (-4, 13), (4, 13), (4, 20), (-4, 20))
-    canvas.paint(canvas.shape(Ellipse(x, top + 8.4 * u, 7.6 * u, 8.6 * u)), hair, PERSON)
-    canvas.paint(canvas.shape(Ellipse(x, top + 10 * u, 6 * u, 6.8 * u)), skin, PERSON)
+    canvas.paint(canvas.shape(Ellipse(x, top + 8.8 * u, 8.6 * u, 9 * u)), hair, PERSON)
+    canvas.paint(canvas.shape(Ellipse(x, top + 10.4 * u, 6.8 * u, 7.2 * u)), skin, PERSON)
 
 
 def draw_car_side(canvas: Canvas, x: float, foot: float, length: float) -> None:
@@ -101,7 +101,7 @@ def draw_car_side(canvas: Canvas, x: float, foot: float, length: float) -> None:
     for wheel in (-30, 31):
         centre = x + wheel * u, top + 28 * size
         for radius, tone in ((9.5, 22.0), (5.0, 150.0), (1.8, 60.0)):
-            color = np.full(3, tone, np.float32)
+            color = rgb(tone, tone, tone)
             canvas.paint(canvas.shape(Ellipse(*centre, radius * size, radius * size)), color, CAR)
 
 
@@ -115,7 +115,7 @@ def draw_car_rear(canvas: Canvas, x: float, foot: float, width: float) -> None:
     def part(corners: Sequence[Point], color: Floats) -> None:
         canvas.paint(canvas.shape([(x + a * u, top + b * u) for a, b in corners]), color, CAR)
 
-    dark = np.full(3, 24, np.float32)
+    dark = rgb(24, 24, 24)
     part([(-46, 60), (-28, 60), (-28, 76), (-46, 76)], dark)
     part([(28, 60), (46, 60), (46, 76), (28, 76)], dark)
     part(

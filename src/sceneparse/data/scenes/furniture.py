@@ -26,7 +26,7 @@ def _block(
 
 
 def _wood(canvas: Canvas, patch: Patch, color: Floats, *, upright: bool) -> Floats:
-    """Wood grain: streaks along or across, (h, w, 3)."""
+    """Wood grain: streaks along or across, (3, h, w)."""
     place = patch.x if upright else patch.y
     streak = np.float32(1) + canvas.noise(patch, "mottle") * np.float32(0.05)
     lines = tiled(place * np.float32(0.8), place * 0, shift=0, joint=(0.0, 0.0), variety=0.07, seed=5)
@@ -52,7 +52,7 @@ def draw_window(canvas: Canvas, room: Room, middle: float, step: float) -> None:
     hills = fall + canvas.noise(glass, "cloud") * np.float32(0.2) > 0.62
     canvas.paint(
         glass,
-        np.where(hills[..., None], below, above * (np.float32(1.05) - fall * np.float32(0.15))[..., None]),
+        np.where(hills, below, above * (np.float32(1.05) - fall * np.float32(0.15))),
     )
     for x in (-half / 3, half / 3) if half > 11 else (0.0,):
         canvas.paint(canvas.rectangle(middle + x - 0.6, top, middle + x + 0.6, bottom), frame)

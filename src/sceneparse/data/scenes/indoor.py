@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sceneparse.data.scenes import furniture
-from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Patch, Point, hsv
+from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Patch, Point, hsv, rgb
 from sceneparse.data.scenes.classes import CEILING, FLOOR, UNLABELLED, WALL
 from sceneparse.data.scenes.figures import draw_person
 from sceneparse.data.scenes.textures import folds, ground, textured, tiled
@@ -77,7 +77,7 @@ def _ceiling(canvas: Canvas, room: Room) -> None:
     if canvas.chance(0.5):
         x, y = canvas.between(room.left + 15, room.right - 15), room.top * canvas.between(0.35, 0.7)
         lamp = canvas.shape([(x - 7, y - 1), (x + 7, y - 1), (x + 5.5, y + 1.2), (x - 5.5, y + 1.2)])
-        canvas.paint(lamp, np.array([255, 250, 225], np.float32), UNLABELLED)
+        canvas.paint(lamp, rgb(255, 250, 225), UNLABELLED)
 
 
 def _floor(canvas: Canvas, room: Room) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Ellipse, Point, hsv
+from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Ellipse, Point, hsv, rgb
 from sceneparse.data.scenes.classes import BUILDING, GRASS, MOUNTAIN, SEA
 from sceneparse.data.scenes.figures import draw_person, draw_tree, leaf_color
 from sceneparse.data.scenes.open_air import (
@@ -25,7 +25,7 @@ def draw_landscape(canvas: Canvas) -> None:
     horizon = canvas.between(38, 56)
     paint_sky(canvas, weather, horizon)
     if canvas.chance(0.85):
-        draw_mountains(canvas, horizon + 1)
+        draw_mountains(canvas, horizon + 6)
     haze(canvas, weather, horizon)
     shore = horizon
     if canvas.chance(0.55):
@@ -72,7 +72,7 @@ def draw_mountains(canvas: Canvas, foot: float) -> None:
             line = np.float32(foot - height * 0.62) + canvas.noise(patch, "mottle") * 3
             canvas.mix(
                 patch,
-                np.array([245, 247, 252], np.float32),
+                rgb(245, 247, 252),
                 np.where(patch.y < line, np.float32(0.85), np.float32(0)),
             )
 
@@ -120,7 +120,7 @@ def _country_road(canvas: Canvas, far: Point) -> None:
             (far[0] + (near - far[0]) * t + s * 1.3 * t, far[1] + (HEIGHT - far[1]) * t)
             for t, s in ((a, -1), (a, 1), (b, 1), (b, -1))
         ]
-        canvas.mix(canvas.shape(line), np.array([240, 235, 215], np.float32), 0.85)
+        canvas.mix(canvas.shape(line), rgb(240, 235, 215), 0.85)
 
 
 def _on_the_meadow(canvas: Canvas, shore: float) -> None:

@@ -38,7 +38,7 @@ def choose_weather(canvas: Canvas) -> Weather:
 def paint_sky(canvas: Canvas, weather: Weather, horizon: float) -> None:
     """Sky with clouds from the top to a little below the horizon."""
     patch = canvas.rectangle(0, 0, canvas.width, horizon + 12)
-    fall = np.clip(patch.y / np.float32(horizon), 0, 1)[..., None]
+    fall = np.clip(patch.y / np.float32(horizon), 0, 1)
     canvas.paint(patch, weather.top + (weather.horizon - weather.top) * fall, SKY)
     billow = canvas.noise(patch, "cloud") + canvas.noise(patch, "blotch") * np.float32(0.35)
     canvas.mix(
@@ -68,7 +68,7 @@ def paint_asphalt(canvas: Canvas, patch: Patch) -> None:
 
 
 def bricked(canvas: Canvas, patch: Patch, color: Floats) -> Floats:
-    """A wall of bricks or render, (h, w, 3)."""
+    """A wall of bricks or render, (3, h, w)."""
     if canvas.chance(0.6):
         grid = patch.x / np.float32(4.6), patch.y / np.float32(2.3)
         return textured(color, tiled(*grid, shift=0.5, joint=(0.12, 0.2), variety=0.13, seed=2))

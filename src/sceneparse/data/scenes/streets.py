@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Point, hsv
+from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Point, hsv, rgb
 from sceneparse.data.scenes.classes import BUILDING, GRASS, SIDEWALK
 from sceneparse.data.scenes.figures import draw_car_rear, draw_car_side, draw_person, draw_tree, leaf_color
 from sceneparse.data.scenes.landscape import draw_mountains
@@ -53,7 +53,7 @@ def draw_street_across(canvas: Canvas) -> None:
     for i in range(-1, 6):
         start = i * 30 + canvas.between(0, 3)
         line = [(start, 88), (start + 16, 88), (start + 15, 90.5), (start - 1, 90.5)]
-        canvas.mix(canvas.shape(line), np.array([240, 238, 225], np.float32), 0.8)
+        canvas.mix(canvas.shape(line), rgb(240, 238, 225), 0.8)
     _along_the_pavement(canvas, walk, kerb)
 
 
@@ -145,7 +145,7 @@ def _centre_line(canvas: Canvas, vanishing: Point) -> None:
     for near in (60.0, 30.0, 16.0, 9.0):
         a, b = near, near * 0.7
         line = [(vx + s * 0.035 * d, vy + d) for d, s in ((a, -1), (a, 1), (b, 1), (b, -1))]
-        canvas.mix(canvas.shape(line), np.array([240, 235, 215], np.float32), 0.85)
+        canvas.mix(canvas.shape(line), rgb(240, 235, 215), 0.85)
 
 
 def _row_of_fronts(canvas: Canvas, weather: Weather, vanishing: Point, side: int, offset: float) -> None:

@@ -1,6 +1,6 @@
 """Textures: brightness factors and colours as functions of place, for one patch of the canvas.
 
-``x``, ``y`` are units (see canvas.py), (1, w) and (h, 1); every function returns (h, w) or (h, w, 3) float32.
+``x``, ``y`` are units (see canvas.py), (1, w) and (h, 1); every function returns (h, w) or (3, h, w) float32.
 """
 
 from __future__ import annotations
@@ -100,24 +100,23 @@ def window_grid(
     Args:
         patch: where.
         across, along: coordinates counted in windows.
-        wall: colour of the wall, broadcastable to (h, w, 3).
+        wall: colour of the wall, broadcastable to (3, h, w).
         opening: share of the width and of the height of a cell that is glass.
         glass: dark and light colour of the panes; each window takes one by chance.
         seed: another number, other windows.
 
     Returns:
-        (h, w, 3).
+        (3, h, w).
     """
     i, j = np.floor(across), np.floor(along)
     dx, dy = np.abs(across - i - np.float32(0.5)), np.abs(along - j - np.float32(0.5))
     pane = (dx < opening[0] / 2) & (dy < opening[1] / 2)
     frame = (dx < opening[0] / 2 + 0.07) & (dy < opening[1] / 2 + 0.07)
     lit = scatter(i, j, seed) > np.float32(0.6)
-    shape = (*patch.inside.shape, 3)
-    color = np.where(frame[..., None], wall * np.float32(0.66), np.broadcast_to(wall, shape))
-    return np.where(pane[..., None], np.where(lit[..., None], glass[1], glass[0]), color).astype(np.float32)
+    color = np.where(frame, wall * np.float32(0.66), wall)
+    return np.where(pane, np.where(lit, glass[1], glass[0]), color).astype(np.float32)
 
 
 def textured(color: Floats, factor: Floats) -> Floats:
-    """One colour (3,) times (h, w) brightness: (h, w, 3)."""
-    return color * factor[..., None]
+    """One colour (3, 1, 1) times (h, w) brightness: (3, h, w)."""
+    return color * factor

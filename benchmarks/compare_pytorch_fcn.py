@@ -31,6 +31,7 @@ from torch import nn
 from sceneparse.models import ModelOptions, build_model, load_weights
 from sceneparse.models.fcn import AT_ONCE_SCALES
 
+MODELS = Path(__file__).parents[1] / "src" / "sceneparse" / "models"
 LIMIT = 1e-4
 CLASSES = 21
 SIZES_HW = ((1, 1), (33, 65), (97, 130), (224, 224), (251, 187))
@@ -152,7 +153,8 @@ def main() -> int:
         "classes": CLASSES,
         "seed": arguments.seed,
         "reference_commit": git(arguments.reference, "rev-parse", "HEAD"),
-        "our_commit": git(Path(__file__).parent, "rev-parse", "HEAD"),
+        "our_commit": git(MODELS, "rev-parse", "HEAD"),
+        "our_models_changed_since": bool(git(MODELS, "status", "--porcelain", ".")),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "hardware": {
             "machine": platform.machine(),

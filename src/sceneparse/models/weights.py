@@ -80,7 +80,7 @@ def _named(names: Collection[str]) -> str:
     if not layers:
         return "nothing"
     shown = layers if len(layers) <= 2 * SHOWN_LAYERS else [*layers[:3], "...", *layers[-3:]]
-    return f"{len(layers)} layers: {', '.join(shown)}"
+    return f"{len(layers)} layer{'s' if len(layers) > 1 else ''}: {', '.join(shown)}"
 
 
 def _numbers(values: Collection[float]) -> str:

@@ -8,13 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from sceneparse.data.decode import read_image, read_mask
 from sceneparse.data.layouts import Dataset
-from sceneparse.errors import InputError
-from sceneparse.evaluation.confusion import AbsentRule, confusion_matrix, numbers_json
+from sceneparse.data.pairs import MOST_NAMED, Pair
+from sceneparse.errors import InputError, nearest
+from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
 from sceneparse.labels import LabelSet
+
+SPLITS = ("val", "train")
 
 
 class IndexPredictor(Protocol):
@@ -26,15 +29,9 @@ class IndexPredictor(Protocol):
         ...
 
     def predict_index(
-        self,
-        image: NDArray[np.uint8],
-        *,
-        size_hw: tuple[int, int] | None = None,
-        tile: str | int = "auto",
-        scales: Sequence[float] = (1.0,),
-        flip: bool = False,
+        self, image: NDArray[np.uint8], *, scales: Sequence[float] = (1.0,), flip: bool = False
     ) -> NDArray[np.integer]:
-        """Training indices at ``size_hw``."""
+        """Training indices (H, W) of a picture uint8 (H, W, 3)."""
         ...
 
 
@@ -51,11 +48,14 @@ def evaluate(
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """One confusion matrix over every image of a split, at the label's own size.
 
+    After the first file that is wrong nothing is predicted any more, but the others are still read, so that
+    one error names all wrong files.
+
     Args:
         predictor: the model.
-        dataset: with the classes of the model: names and file numbers must be the same.
+        dataset: with the classes of the model: names and file numbers must be the same, in any order.
         split: "val" or "train".
-        absent: what a class without truth and prediction does to the means.
+        absent: what a class without truth and prediction does to the means, "skip" or "zero".
         scales: see :class:`~sceneparse.prediction.predictor.Predictor`.
         flip: likewise.
         console: where a progress bar is shown; None shows none.
@@ -65,46 +65,90 @@ def evaluate(
         The contract's numbers, and the matrix (K, K+1).
 
     Raises:
-        InputError: other classes than the model's, a file that cannot be read, a mask value outside the
-            class list, an image and a mask of different sizes.
+        InputError: other classes than the model's, no such split or rule, files that cannot be read, mask
+            values outside the class list, an image and a mask of different sizes.
     """
+    for what, value, known in (("split", split, SPLITS), ("rule for absent classes", absent, ABSENT_RULES)):
+        if value not in known:
+            raise InputError(
+                f"unknown {what} {value!r}.{nearest(value, known)}", fix="one of: " + ", ".join(known)
+            )
     labels = predictor.labels
-    theirs = dict(zip(dataset.labels.file_numbers, dataset.labels.names, strict=True))
-    ours = dict(zip(labels.file_numbers, labels.names, strict=True))
-    if ours != theirs:
-        differ = [n for n in sorted(ours.keys() | theirs.keys()) if ours.get(n) != theirs.get(n)]
-        said = ", ".join(f"{n}: {ours.get(n)!r} / {theirs.get(n)!r}" for n in differ[:4])
-        raise InputError(
-            f"the model has {len(ours)} classes, the data set {len(theirs)}; "
-            f"they differ (model / data set) in {said}",
-            where=dataset.root,
-            fix="evaluate on data with the model's classes, or name them with --label-set",
-        )
+    index_of_theirs = _matching_classes(labels, dataset)
     pairs = dataset.split(split)
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
-    shown = track(pairs, f"evaluating {split}", console=console, transient=True) if console else pairs
-    for pair in shown:
-        image, mask = read_image(pair.image), read_mask(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise InputError(
-                f"the image is {image.shape[1]}x{image.shape[0]} and its mask {mask.shape[1]}x{mask.shape[0]}",
-                where=pair.mask,
-                fix="give both one size",
-            )
-        truth = dataset.labels.to_index(mask, path=pair.mask)
-        guess = predictor.predict_index(image, scales=scales, flip=flip)
-        matrix += confusion_matrix(
-            guess, _reordered(truth, dataset.labels, labels), labels.num_classes, labels.ignore_index
-        )
-        if each is not None:
-            each(pair.stem, guess)
+    problems: list[InputError] = []
+    with Progress(console=console, transient=True, disable=console is None) as bar:
+        for pair in bar.track(pairs, description=f"evaluating {split}"):
+            try:
+                image, truth = _read(pair, dataset.labels)
+            except InputError as error:
+                problems.append(error)
+            if problems:
+                continue
+            guess = predictor.predict_index(image, scales=scales, flip=flip)
+            matrix += confusion_matrix(guess, index_of_theirs[truth], labels.num_classes, labels.ignore_index)
+            if each is not None:
+                each(pair.stem, guess)
+    if problems:
+        raise _together(problems, len(pairs))
     return numbers_json(matrix, labels, images=len(pairs), split=split, absent=absent), matrix
 
 
-def _reordered(index: NDArray[np.integer], theirs: LabelSet, ours: LabelSet) -> NDArray[np.integer]:
-    """Indices of one class list as those of another with the same classes in another order."""
-    if theirs.file_numbers == ours.file_numbers:
-        return index
-    table = np.arange(max(theirs.num_classes, theirs.ignore_index + 1))
+def _read(pair: Pair, labels: LabelSet) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    """The image and the training indices of its mask, of one size."""
+    image, mask = read_image(pair.image), read_mask(pair.mask)
+    if image.shape[:2] != mask.shape:
+        raise InputError(
+            f"the image is {image.shape[1]}x{image.shape[0]} pixels, "
+            f"its mask {mask.shape[1]}x{mask.shape[0]} (width x height)",
+            where=f"{pair.image} and {pair.mask}",
+            fix="give both one size",
+        )
+    return image, labels.to_index(mask, path=pair.mask)
+
+
+def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:
+    """Table from the data set's training indices to the model's: they may list the classes in another order.
+
+    Raises:
+        InputError: the classes are not the same; names the first that differ.
+    """
+    theirs = dataset.labels
+    name_of_theirs = dict(zip(theirs.file_numbers, theirs.names, strict=True))
+    name_of_ours = dict(zip(ours.file_numbers, ours.names, strict=True))
+    if name_of_ours != name_of_theirs:
+        numbers = sorted(name_of_ours.keys() | name_of_theirs.keys())
+        differ = [n for n in numbers if name_of_ours.get(n) != name_of_theirs.get(n)]
+        said = "; ".join(
+            f"number {n} is {_named(name_of_ours.get(n))} in the model and {_named(name_of_theirs.get(n))} "
+            "in the data set"
+            for n in differ[:4]
+        )
+        more = f"; and {len(differ) - 4} more" if len(differ) > 4 else ""
+        raise InputError(
+            f"the model has {len(name_of_ours)} classes and the data set {len(name_of_theirs)}, "
+            f"and they differ: {said}{more}",
+            where=dataset.root,
+            fix="evaluate on data with the model's classes, or name them with --label-set",
+        )
+    table = np.arange(theirs.ignore_index + 1, dtype=theirs.index_dtype)
     table[: theirs.num_classes] = [ours.file_numbers.index(n) for n in theirs.file_numbers]
-    return table[index]
+    return table
+
+
+def _named(name: str | None) -> str:
+    return "no class" if name is None else repr(name)
+
+
+def _together(problems: Sequence[InputError], total: int) -> InputError:
+    """One error for all wrong files."""
+    if len(problems) == 1:
+        return problems[0]
+    shown = ["  - " + str(error).replace("\n", "\n    ") for error in problems[:MOST_NAMED]]
+    if len(problems) > MOST_NAMED:
+        shown.append(f"  and {len(problems) - MOST_NAMED} more")
+    return InputError(
+        f"{len(problems)} of {total} pairs cannot be evaluated:\n" + "\n".join(shown),
+        fix="correct these files, or remove each together with its partner",
+    )

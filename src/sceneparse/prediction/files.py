@@ -2,59 +2,88 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.errors import InputError
-from sceneparse.prediction.predictor import check_options, load
-from sceneparse.prediction.segmentation import ShareRow, save_png, save_shares_csv
+from sceneparse.outputs import output_folder
+from sceneparse.prediction.predictor import Predictor, check_options, load
+from sceneparse.prediction.segmentation import Segmentation, ShareRow, save_png, save_shares_csv
 
 
-def find_inputs(inputs: Sequence[str]) -> dict[PurePath, Path]:
+def find_inputs(inputs: Sequence[str], *, out: Path | None = None) -> dict[PurePath, Path]:
     """Photos by the name their results get (a path without suffix, below the output folder).
 
     Args:
-        inputs: files, folders (searched with their subfolders, whose names are kept) and globs.
+        inputs: files, folders and globs. Folders are searched with their subfolders, whose names are kept;
+            hidden files are left out. Of what a glob matches pictures count, by their file name endings, and
+            names begin after its last folder without a wildcard.
+        out: folder that is left out of folders and globs: results are no photos.
 
     Raises:
         InputError: nothing found, or two photos would get one name.
     """
     found: dict[PurePath, Path] = {}
     for text in inputs:
-        for name, path in _expand(text):
-            if found.setdefault(name, path) != path:
+        for name, path in _expand(text, out):
+            if found.setdefault(name, path).resolve() != path.resolve():
                 raise InputError(
-                    f"two photos would both be written as {name}.png: {found[name]} and {path}",
+                    f"the results of two photos would both be called {name.as_posix()}.png",
+                    where=f"{found[name]} and {path}",
                     fix="rename one, or predict them into different folders",
                 )
     return found
 
 
-def _expand(text: str) -> Iterator[tuple[PurePath, Path]]:
+def _expand(text: str, out: Path | None) -> Iterator[tuple[PurePath, Path]]:
     path = Path(text)
     if path.is_dir():
-        photos = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        photos = [p for p in sorted(path.rglob("*")) if _is_photo(p, path, out)]
         if not photos:
-            raise InputError("no photos in this folder", where=path, fix="name a folder with images")
-        for photo in photos:
-            yield photo.relative_to(path).with_suffix(""), photo
+            raise InputError(
+                "no photos in this folder",
+                where=path,
+                fix=f"pictures end in one of: {' '.join(sorted(IMAGE_SUFFIXES))}",
+            )
+        root = path
     elif path.exists():
         yield PurePath(path.stem), path
+        return
     else:
-        matches = sorted(glob.glob(text, recursive=True))
-        if not matches:
+        root = Path(*_before_wildcards(path))
+        photos = [p for p in map(Path, sorted(glob.glob(text, recursive=True))) if _is_photo(p, root, out)]
+        if not photos:
             raise InputError(
-                "no such file or folder, and no match as a glob", where=text, fix="check the path"
+                "no photos match" if glob.has_magic(text) else "no such file or folder",
+                where=text,
+                fix="check the path",
             )
-        for match in matches:
-            if Path(match).is_file():
-                yield PurePath(Path(match).stem), Path(match)
+    for photo in photos:
+        yield photo.relative_to(root).with_suffix(""), photo
+
+
+def _before_wildcards(pattern: Path) -> Iterator[str]:
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _is_photo(path: Path, root: Path, out: Path | None) -> bool:
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and not (out is not None and path.resolve().is_relative_to(out.resolve()))
+        and path.is_file()
+    )
 
 
 def predict_files(
@@ -67,9 +96,10 @@ def predict_files(
     flip: bool = False,
     device: str = "auto",
 ) -> int:
-    """Write ``labels/``, ``overlays/`` and ``shares.csv`` for every photo.
+    """Write ``labels/``, ``overlays/`` and ``shares.csv`` for every photo, and print a line for each.
 
-    A photo that cannot be read is named and left out, the others go on.
+    A photo that cannot be read is named and left out, the others go on. ``shares.csv`` keeps the lines of
+    other photos that were predicted into the folder before, and is written also when the work is cut short.
 
     Returns:
         0, or 2 when photos were left out.
@@ -78,25 +108,83 @@ def predict_files(
         InputError: no model, no photos, wrong options, or a full disk.
     """
     check_options(tile, scales)
-    photos = find_inputs(inputs)
+    photos = find_inputs(inputs, out=out)
     predictor = load(model, device=device)
+    output_folder(out)
+    table = out / "shares.csv"
+    kept = [row for row in _read_shares(table) if PurePath(row.file) not in photos]
     rows: list[ShareRow] = []
-    failed: list[InputError] = []
-    console = Console(stderr=True)
-    for name, path in track(photos.items(), "predicting", console=console, transient=True):
-        try:
-            result = predictor(path, tile=tile, scales=scales, flip=flip)
-        except InputError as error:
-            failed.append(error)
-            continue
-        result.save_labels(out / "labels" / f"{name}.png")
-        save_png(result.overlay(), out / "overlays" / f"{name}.png")
-        shares = result.share_rows(name.as_posix())
-        rows.extend(shares)
-        said = ", ".join(f"{row.class_name} {row.share:.0%}" for row in shares[:6])
-        print(f"{path}: {said}{' ...' if len(shares) > 6 else ''}")
-    save_shares_csv(out / "shares.csv", rows)
-    print(f"{len(photos) - len(failed)} of {len(photos)} photos: {out / 'overlays'}, {out / 'labels'}")
-    for error in failed:
-        print(f"error: {error}", file=sys.stderr)
+    try:
+        failed = _predict_each(predictor, photos, out, rows, tile, scales, flip)
+    except BaseException:
+        with suppress(InputError):  # what cut the work short is said, not that the table failed too
+            save_shares_csv(table, kept + rows)
+        raise
+    save_shares_csv(table, kept + rows)
+    print(
+        f"{len(photos) - len(failed)} of {len(photos)} photos: {out / 'overlays'}, {out / 'labels'}, {table}"
+    )
+    for problem in failed:
+        print(f"error: {problem}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _predict_each(
+    predictor: Predictor,
+    photos: dict[PurePath, Path],
+    out: Path,
+    rows: list[ShareRow],
+    tile: str | int,
+    scales: Sequence[float],
+    flip: bool,
+) -> list[InputError]:
+    """Fill ``rows`` photo by photo; returns what was wrong with those left out."""
+    failed: list[InputError] = []
+    # Standard output may go to a file while the bar is drawn in a terminal: then the bar must not take it.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task("predicting", total=len(photos))
+        for done, (name, path) in enumerate(photos.items()):
+
+            def progress(share: float, done: int = done) -> None:
+                bar.update(task, completed=done + share)
+
+            try:
+                result = predictor(path, tile=tile, scales=scales, flip=flip, progress=progress)
+            except InputError as error:
+                failed.append(error if error.where else InputError(error.what, where=path, fix=error.fix))
+                continue
+            shares = _save(result, out, name)
+            rows.extend(shares)
+            said = ", ".join(f"{row.class_name} {row.share:.0%}" for row in shares[:6])
+            print(f"{path}: {said}{' ...' if len(shares) > 6 else ''}", flush=True)
+            progress(1)
+            del result  # a huge photo must be gone before the next one is read
+    return failed
+
+
+def _save(result: Segmentation, out: Path, name: PurePath) -> list[ShareRow]:
+    result.save_labels(out / "labels" / f"{name}.png")
+    save_png(result.overlay(), out / "overlays" / f"{name}.png")
+    return result.share_rows(name.as_posix())
+
+
+def _read_shares(path: Path) -> list[ShareRow]:
+    """Lines of an earlier ``shares.csv``; none where there is no file.
+
+    Raises:
+        InputError: a file of this name that is something else.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            table = csv.reader(file)
+            if next(table, None) == list(ShareRow._fields):
+                return [ShareRow(row[0], int(row[1]), row[2], float(row[3]), int(row[4])) for row in table]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, IndexError, csv.Error):
+        pass
+    raise InputError(
+        "not a table of shares as predict writes it; it would be overwritten",
+        where=path,
+        fix="move it, or choose another --out",
+    )

@@ -18,7 +18,7 @@ from sceneparse.normalization import Normalization
 def averaged_logits(
     model: Callable[[Tensor], Tensor], images: Tensor, scales: Sequence[float] = (1.0,), flip: bool = False
 ) -> Tensor:
-    """Logits, averaged as log-probabilities over scaled and mirrored copies of the images.
+    """Logits, averaged as probabilities over scaled and mirrored copies of the images.
 
     Args:
         model: (B, 3, H, W) normalized images to (B, K, H, W) logits.
@@ -28,7 +28,7 @@ def averaged_logits(
 
     Returns:
         (B, K, H, W): the network's own logits for one scale without flip, otherwise the logarithm of the mean
-        of the softmax probabilities.
+        of the softmax probabilities, always finite.
     """
     if tuple(scales) == (1.0,) and not flip:
         return model(images)
@@ -49,7 +49,10 @@ def averaged_logits(
             share = logits.float().softmax(1)
             total = share if total is None else total.add_(share)
     assert total is not None, "at least one scale"
-    return total.div_(len(scales) * (2 if flip else 1)).log_()
+    mean = total.div_(len(scales) * (2 if flip else 1))
+    # A probability that underflows to 0 must not become -inf: interpolating between two of them gives nan,
+    # and nan wins every arg-max.
+    return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_()
 
 
 def normalized(images: Tensor, normalization: Normalization, device: torch.device) -> Tensor:

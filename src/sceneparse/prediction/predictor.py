@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +36,14 @@ class Predictor:
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        InputError: a GPU is asked for and there is none.
+        InputError: no such device.
     """
 
     def __init__(self, model: FCN, bundle: Bundle, *, device: str = "auto") -> None:
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"device {device!r}: PyTorch sees no GPU", fix="use --device cpu")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self.device = torch.device(device)
-        except RuntimeError:
-            raise InputError(f"unknown device {device!r}", fix="one of: auto, cpu, cuda, cuda:N") from None
+        self.device = _device(device)
         self.bundle = bundle
-        self.model = model.eval().to(self.device, memory_format=torch.channels_last)
+        self.model = model.eval().to(self.device)
+        self.model.to(memory_format=torch.channels_last)
 
     @property
     def labels(self) -> LabelSet:
@@ -66,6 +62,7 @@ class Predictor:
         tile: str | int = "auto",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        progress: Callable[[float], object] | None = None,
     ) -> Segmentation:
         """Parse one picture.
 
@@ -75,15 +72,16 @@ class Predictor:
                 where memory needs it, 0 for never.
             scales: sizes of the picture whose probabilities are averaged.
             flip: average also over the mirrored picture.
+            progress: called after each window with the share 0..1 of the picture that is done.
 
         Returns:
             Labels in the data set's own numbers at the picture's own size.
 
         Raises:
-            InputError: the picture cannot be read, or a wrong option.
+            InputError: the picture cannot be read, a wrong option, or too little memory.
         """
         pixels = _pixels(image)
-        index = self.predict_index(pixels, tile=tile, scales=scales, flip=flip)
+        index = self.predict_index(pixels, tile=tile, scales=scales, flip=flip, progress=progress)
         return Segmentation(labels=self.labels.to_file(index), label_set=self.labels, image=pixels)
 
     @torch.no_grad()
@@ -95,35 +93,41 @@ class Predictor:
         tile: str | int = "auto",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        progress: Callable[[float], object] | None = None,
     ) -> NDArray[np.integer]:
-        """Training indices (H, W) of a picture uint8 (H, W, 3), by default at the picture's own size."""
+        """Training indices (H, W) of a picture uint8 (H, W, 3), by default at the picture's own size.
+
+        The dtype is that of :attr:`LabelSet.index_dtype`; options and errors as in :meth:`__call__`.
+        """
         check_options(tile, scales)
         size_hw = size_hw or (image.shape[0], image.shape[1])
         small = prepare_image(image, self.resize)
         tensor = to_tensor(np.ascontiguousarray(small))[None]
-        side = tile_side((small.shape[0], small.shape[1]), self.labels.num_classes, tile)
-        if side is None:
-            labels = self._labels(tensor, size_hw, scales, flip)[0].cpu().numpy()
-            return labels.astype(self.labels.index_dtype, copy=False)
-        whole = np.empty(small.shape[:2], self.labels.index_dtype)
-        for rows, kept_rows in spans(small.shape[0], side):
-            for columns, kept_columns in spans(small.shape[1], side):
-                window = tensor[:, :, rows, columns]
-                labels = (
-                    self._labels(window, (window.shape[2], window.shape[3]), scales, flip)[0].cpu().numpy()
-                )
-                inner = labels[
-                    kept_rows.start - rows.start : kept_rows.stop - rows.start,
-                    kept_columns.start - columns.start : kept_columns.stop - columns.start,
-                ]
-                whole[kept_rows, kept_columns] = inner
-        return resize_mask(whole, size_hw)
+        side = tile_side((small.shape[0], small.shape[1]), self.labels.num_classes, tile, scales, flip)
+        with _too_little_memory_named(side):
+            if side is None:
+                return self._labels(tensor, size_hw, scales, flip)
+            whole = np.empty(small.shape[:2], self.labels.index_dtype)
+            rows, columns = list(spans(small.shape[0], side)), list(spans(small.shape[1], side))
+            for i, (row, kept_row) in enumerate(rows):
+                for j, (column, kept_column) in enumerate(columns):
+                    window = tensor[:, :, row, column]
+                    labels = self._labels(window, (window.shape[2], window.shape[3]), scales, flip)
+                    whole[kept_row, kept_column] = labels[
+                        kept_row.start - row.start : kept_row.stop - row.start,
+                        kept_column.start - column.start : kept_column.stop - column.start,
+                    ]
+                    if progress is not None:
+                        progress((i * len(columns) + j + 1) / (len(rows) * len(columns)))
+            return resize_mask(whole, size_hw)
 
     def _labels(
         self, images: Tensor, size_hw: tuple[int, int], scales: Sequence[float], flip: bool
-    ) -> Tensor:
+    ) -> NDArray[np.integer]:
+        """Training indices (H, W) at ``size_hw`` of a picture uint8 (1, 3, h, w)."""
         pixels = normalized(images, self.bundle.normalization, self.device)
-        return upsampled_argmax(averaged_logits(self.model, pixels, scales, flip), size_hw)
+        labels = upsampled_argmax(averaged_logits(self.model, pixels, scales, flip), size_hw)
+        return labels[0].cpu().numpy().astype(self.labels.index_dtype, copy=False)
 
 
 def load(model: str | Path, *, device: str = "auto") -> Predictor:
@@ -156,12 +160,50 @@ def check_options(tile: str | int, scales: Sequence[float]) -> None:
         raise InputError(f"scales are {scales!r}", fix="one or several factors from 0.1 to 8")
 
 
+def _device(name: str) -> torch.device:
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if match is None:
+        raise InputError(f"unknown device {name!r}", fix="one of: auto, cpu, cuda, cuda:N")
+    if name != "cpu" and int(match[1] or 0) >= gpus:
+        found = f"{gpus} GPU{'s' * (gpus > 1)}, numbered from 0" if gpus else "no GPU"
+        raise InputError(f"device {name!r}: PyTorch sees {found}", fix="use --device auto or --device cpu")
+    return torch.device(name)
+
+
+@contextmanager
+def _too_little_memory_named(side: int | None) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # On the CPU PyTorch has no type of its own for this.
+        if isinstance(error, RuntimeError) and not re.search(
+            "out of memory|can't allocate memory|not enough memory", str(error)
+        ):
+            raise
+        smaller = max(64, (side or 1024) // 2)
+        raise InputError(
+            "not enough memory to predict this picture", fix=f"use smaller windows: --tile {smaller}"
+        ) from error
+
+
 def _pixels(image: Picture) -> NDArray[np.uint8]:
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
         return upright_rgb(image)
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size
+    ):
         return image
     found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise InputError(f"a picture is a path, a PIL image or uint8 (H, W, 3) RGB; got {found}")
+    raise InputError(
+        f"a picture is a path, a PIL image or uint8 (H, W, 3) RGB; got {found}",
+        fix="PIL.Image.fromarray(array) takes grey, RGBA and 16-bit arrays",
+    )

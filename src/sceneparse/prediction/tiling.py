@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
-TILE = 1024
-"""Side of a window under ``tile="auto"``, pixels."""
+BUDGET_BYTES = 2 * 2**30
+"""Under ``tile="auto"`` a picture is taken whole while its prediction is estimated to need at most this."""
 
-AUTO_BYTES = 2 * 2**30
-"""Under ``tile="auto"`` a picture whose full-resolution scores would take more than this is tiled."""
+BODY_BYTES = 512
+"""Estimate of what a backbone holds at its widest, bytes per pixel: VGG has two maps of 64 float32 channels
+at full resolution; the other backbones stay below that."""
+
+LARGEST, SMALLEST = 1024, 256
+"""Side of a window under ``tile="auto"``, pixels: as the budget allows, between these."""
 
 MARGIN = 192
-"""Pixels around the inner part that only give context; half the span of the deepest features' view."""
+"""Pixels at a window's border that only give context: half of the 404 pixels that fc6 of VGG sees."""
+
+GRID = 32
+"""Windows begin at multiples of the coarsest stride, so that feature cells lie as in the whole picture."""
 
 
-def tile_side(size_hw: tuple[int, int], num_classes: int, tile: str | int) -> int | None:
+def tile_side(
+    size_hw: tuple[int, int],
+    num_classes: int,
+    tile: str | int,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> int | None:
     """Side of the windows for a picture, or None to take it whole.
 
     Args:
         size_hw: of the network's input.
         num_classes: K.
         tile: "auto", or a side in pixels; 0 never tiles.
+        scales: as the prediction averages over; larger ones need more memory.
+        flip: likewise.
     """
-    if tile == "auto":
-        return TILE if 4 * num_classes * size_hw[0] * size_hw[1] > AUTO_BYTES else None
-    side = int(tile)
-    return side if 0 < side < max(size_hw) else None
+    if tile != "auto":
+        side = int(tile)
+        return side if 0 < side < max(size_hw) else None
+    pixel_bytes = max(1.0, max(scales)) ** 2 * (BODY_BYTES + 4 * num_classes)
+    if flip or tuple(scales) != (1.0,):
+        pixel_bytes += 12 * num_classes  # scores at the picture's size, their softmax, and its sum
+    if size_hw[0] * size_hw[1] * pixel_bytes <= BUDGET_BYTES:
+        return None
+    side = int(math.sqrt(BUDGET_BYTES / pixel_bytes)) // GRID * GRID
+    return min(max(side, SMALLEST), LARGEST)
 
 
 def spans(length: int, side: int) -> Iterator[tuple[slice, slice]]:
     """Windows along one axis: (window, part of it whose labels are kept), together all of ``length``.
 
-    Every window has ``side`` pixels where ``length`` allows it, so that the network sees one size.
+    Neighbouring windows overlap by two margins, or a quarter of ``side`` on each border where that is less,
+    and the labels change hands in the middle of the overlap. All windows have ``side`` pixels, but for the
+    last, which may be up to :data:`GRID` - 1 shorter.
+
+    Args:
+        length: of the picture along this axis, pixels.
+        side: of the windows, at least 2 * GRID.
     """
-    if length <= side:
-        yield slice(0, length), slice(0, length)
-        return
-    margin = min(MARGIN, side // 4)
-    kept = 0
-    while kept < length:
-        start = min(max(0, kept - margin), length - side)
-        end = start + side
-        upto = length if end == length else end - margin
-        yield slice(start, end), slice(kept, upto)
-        kept = upto
+    assert side >= 2 * GRID, side
+    step = max(GRID, (side - 2 * min(MARGIN, side // 4)) // GRID * GRID)
+    last = max(0, -(-(length - side) // GRID) * GRID)
+    starts = [*range(0, last, step), last]
+    edges = [0, *((later + earlier + side) // 2 for earlier, later in pairwise(starts)), length]
+    for start, kept in zip(starts, pairwise(edges), strict=True):
+        yield slice(start, min(start + side, length)), slice(*kept)

@@ -1,0 +1,167 @@
+"""What ``sceneparse.train`` and ``sceneparse.evaluate`` do; the command line calls the same two functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from sceneparse.config import RunConfig
+from sceneparse.data.layouts import Dataset, open_dataset
+from sceneparse.errors import InputError
+from sceneparse.evaluation.confusion import AbsentRule
+from sceneparse.evaluation.evaluate import evaluate as evaluate_split
+from sceneparse.evaluation.outputs import write_evaluation
+from sceneparse.outputs import output_folder
+from sceneparse.prediction.predictor import Predictor, check_options, load
+from sceneparse.prediction.segmentation import Segmentation
+from sceneparse.recipes import DEFAULT_RECIPE
+from sceneparse.recipes import recipe as recipe_config
+from sceneparse.report import write_report
+from sceneparse.settings import override
+from sceneparse.training.run import RunResult, config_for_resume
+from sceneparse.training.run import train as train_run
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    *,
+    recipe: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    command: Sequence[str] | None = None,
+) -> RunResult:
+    """Train a network; leaves a run folder with its report.
+
+    Example::
+
+        result = sceneparse.train("camvid", "runs/camvid", recipe="camvid-cpu", settings={"steps": 2000})
+        predictor = sceneparse.load(result.run)
+
+    Args:
+        data: folder in a recognised layout, or a ``dataset.yaml``.
+        out: run folder; new or empty unless ``resume``.
+        recipe: where the settings start from, a key of :data:`sceneparse.recipes.RECIPES`; by default
+            "fcn8s-tutorial". On resume it is the run's own.
+        settings: what differs from the recipe, by dotted name as in ``config.yaml``, like
+            ``{"optimizer.lr": 0.001}``. "steps" and "epochs" replace each other. A crop larger than the
+            recipe's ``data.short_side`` raises that to its shorter side, unless it is given too.
+        resume: go on with the run in ``out``.
+        command: the command line, kept for the report.
+
+    Returns:
+        How the run ended. A signal ends it early and is no error.
+
+    Raises:
+        InputError: wrong data, settings or weights; a folder in use; a non-finite loss; a full disk.
+    """
+    config = _config(data, out, recipe, dict(settings or {}), resume)
+    result = train_run(config, out, resume=resume, command=command)
+    write_report(result.run)
+    return result
+
+
+def _config(
+    data: str | Path, out: str | Path, recipe: str | None, settings: dict[str, Any], resume: bool
+) -> RunConfig:
+    base = config_for_resume(out) if resume else recipe_config(recipe or DEFAULT_RECIPE)
+    if resume and recipe is not None:
+        settings["recipe"] = recipe  # refused by the run if it is another
+    if settings.get("steps") and settings.get("epochs"):
+        raise InputError(
+            "steps and epochs are both given", fix="leave out one: each says how long the run is"
+        )
+    if settings.get("steps"):
+        settings["epochs"] = None
+    elif settings.get("epochs"):
+        settings["steps"] = 0
+    settings["data.path"] = Path(data).as_posix()
+    config = override(base, {name: _as_it_is(value) for name, value in settings.items()})
+    short_side = min(config.augmentation.crop)
+    grows = config.data.resize == "short-side" and short_side > config.data.short_side
+    if "augmentation.crop" in settings and "data.short_side" not in settings and grows and not resume:
+        config = override(config, {"data.short_side": short_side})
+    return config
+
+
+def _as_it_is(value: Any) -> Any:
+    """``override`` reads text as YAML, where a folder called ``2024`` is a number: quoted, it stays text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value
+
+
+def evaluate(
+    model: str | Path | Predictor,
+    data: str | Path | Dataset,
+    *,
+    split: str = "val",
+    absent: AbsentRule = "skip",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    label_set: str | None = None,
+    device: str | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """The numbers of a model on a split of a data set.
+
+    Example::
+
+        numbers = sceneparse.evaluate("runs/camvid", "camvid")
+        numbers["mean_iou"], numbers["per_class"][0]
+
+    Args:
+        model: run folder, bundle folder, or a :class:`~sceneparse.prediction.predictor.Predictor`.
+        data: folder in a recognised layout, a ``dataset.yaml``, or an open data set.
+        split: "val" or "train".
+        absent: what a class without truth and prediction does to the means: "skip" leaves it out, "zero"
+            counts it 0 (the rule of MIT Scene Parsing).
+        scales: sizes of the pictures whose probabilities are averaged.
+        flip: average also over the mirrored pictures.
+        label_set: shipped class list to use instead of the data's own.
+        device: "auto" (default), "cpu", "cuda" or "cuda:N".
+        out: folder for ``numbers.json``, ``confusion.csv`` and ``labels/``, the predicted label files.
+        console: where a progress bar is shown; None shows none.
+
+    Returns:
+        ``images, pixels, pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou, benchmark_score,
+        classes_present, absent_rule, split, per_class: [{id, name, iou, accuracy, pixels}]``; fractions, None
+        where there is no value.
+
+    Raises:
+        InputError: no such model or data, other classes than the model's, files that are wrong, an option
+            that has no effect on what is given.
+    """
+    if device is not None and isinstance(model, Predictor):
+        raise InputError("device has no effect on a Predictor", fix="give it to sceneparse.load")
+    if label_set is not None and isinstance(data, Dataset):
+        raise InputError("label_set has no effect on an open data set", fix="give it to open_dataset")
+    check_options("auto", scales)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, label_set=label_set)
+    predictor = model if isinstance(model, Predictor) else load(model, device=device or "auto")
+    labels = predictor.labels
+    folder = None if out is None else output_folder(out)
+
+    def save_labels(stem: str, index: NDArray[np.integer]) -> None:
+        if folder is not None:
+            result = Segmentation(labels=labels.to_file(index), label_set=labels)
+            result.save_labels(folder / "labels" / f"{stem}.png")
+
+    numbers, matrix = evaluate_split(
+        predictor,
+        dataset,
+        split=split,
+        absent=absent,
+        scales=scales,
+        flip=flip,
+        console=console,
+        each=save_labels,
+    )
+    if folder is not None:
+        write_evaluation(folder, numbers, matrix)
+    return numbers

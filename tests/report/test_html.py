@@ -160,6 +160,7 @@ def test_worst_pair_comes_first_with_its_share(run):
     assert "sky taken for building40.0 % of sky26.67 % of all pixels" in pairs
     assert "road taken for pavement100.0 % of road20.00 % of all pixels" in pairs
     assert "tree taken for no class100.0 % of tree13.33 % of all pixels" in pairs
+    assert pairs.count("taken for") == 3
     assert pairs.index("sky taken") < pairs.index("road taken") < pairs.index("tree taken")
     assert page.tables["confusion matrix in per cent of the row"][0][-1] == "no class"
 

@@ -231,15 +231,15 @@ def _marker(values: Floats) -> str:
 
 
 def _limit_loss(axes: Axes, loss: Floats, bold: Floats, val: Floats) -> None:
-    """From 0 to what the bold lines need: a single batch far above them must not flatten everything else."""
+    """Room for both bold lines; but a few batches far above the rest must not flatten everything else."""
     bold, val, raw = (values[np.isfinite(values)] for values in (bold, val, loss))
-    if not len(raw) and not len(val):
-        return
-    highest = max([float(v.max()) for v in (bold, val) if len(v)])
+    needed = [float(values.max()) for values in (val,) if len(values)]
     if len(raw):
-        highest = max(highest, min(float(np.quantile(raw, 0.995)), 2 * highest))
-    lowest = min([0.0] + [float(v.min()) for v in (raw, val) if len(v)])
-    axes.set_ylim(lowest, highest + 0.08 * (highest - lowest) + 1e-9)
+        usual, highest = float(np.quantile(raw, 0.995)), float(bold.max())
+        needed += [usual, highest if highest <= 3 * usual else 0.0]
+    if needed:
+        lowest = min([0.0] + [float(values.min()) for values in (raw, val) if len(values)])
+        axes.set_ylim(lowest, max(needed) + 0.08 * (max(needed) - lowest) + 1e-9)
 
 
 def _frame(axes: Axes, run: Run, title: str) -> None:

@@ -145,7 +145,8 @@ align-items:start}
 .pairs th{color:var(--muted);padding-left:0;width:1%;white-space:nowrap;vertical-align:top}
 .pairs td{padding-right:0;overflow-wrap:anywhere;text-align:right}
 .log{font-size:14px}
-.log td,.log th{text-align:right;white-space:nowrap}
+.log td,.log th{text-align:right;white-space:nowrap;padding:6px 9px}
+.log thead th{white-space:normal;vertical-align:bottom}
 .log .best{color:var(--accent);font-weight:650}
 .rules{max-width:50em;margin-top:22px;color:var(--muted);font-size:15px}
 footer{margin-top:64px;padding-top:18px;padding-bottom:44px;color:var(--muted);font-size:14px}
@@ -157,7 +158,9 @@ header{padding-top:26px}
 .wide{min-width:150px}td,th{padding:7px 8px}
 .panel .scroll img{width:780px;max-width:none}.pairs th{white-space:normal;overflow-wrap:anywhere;width:42%}
 .card{padding:16px}}
-@media print{:root{--paper:#fff}body{font-size:12px}nav,.code button{display:none}section{margin-top:26px}
+@media print{:root{--paper:#fff}h2,h3,.lead{break-after:avoid}
+.charts{grid-template-columns:repeat(3,1fr)}.columns{grid-template-columns:1fr 1fr}
+body{font-size:12px}nav,.code button{display:none}section{margin-top:26px}
 .card,.charts figure,.panel,tr,li{break-inside:avoid}.scroll,.tall{overflow:visible;max-height:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}main,header,footer{padding:0;max-width:none}}
 """

@@ -160,7 +160,8 @@ header{padding-top:26px}
 .card{padding:16px}}
 @media print{:root{--paper:#fff}h2,h3,.lead{break-after:avoid}
 .charts{grid-template-columns:repeat(3,1fr)}.columns{grid-template-columns:1fr 1fr}
-body{font-size:12px}nav,.code button{display:none}section{margin-top:26px}
+body{font-size:12px}nav,.code button,details:not([open]){display:none}
+.panel img{width:auto;max-width:100%;max-height:215mm}section{margin-top:26px}
 .card,.charts figure,.panel,tr,li{break-inside:avoid}.scroll,.tall{overflow:visible;max-height:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}main,header,footer{padding:0;max-width:none}}
 """

@@ -57,6 +57,7 @@ def train_arguments(data: Path, out: Path, *more: str) -> list[str]:
         *("train", str(data), "--out", str(out), "--model", f"fcn8s-{BACKBONE}", "--size", "48,48"),
         *("--batch-size", "4", "--steps", "20", "--lr", "0.01", "--workers", "0", "--device", "cpu"),
         *("--set", "data.resize=none", "--set", f"data.cache={out.parent / 'cache'}", "--set", "samples=1"),
+        *("--set", "eval_every=10"),
         *more,
     ]
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-import sceneparse
+from sceneparse import __version__
 from sceneparse.cli_verbs import VERBS
 from sceneparse.errors import InputError, nearest
 from sceneparse.files import NO_SPACE
@@ -39,7 +39,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
         epilog="sceneparse VERB --help explains a verb. Start with: sceneparse demo",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sceneparse {sceneparse.__version__}")
+    parser.add_argument("--version", action="version", version=f"sceneparse {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     pages: dict[str, argparse.ArgumentParser] = {}
     for verb in VERBS:

@@ -1,4 +1,4 @@
-"""RunConfig: every setting of a run, checked when it is made; a recipe returns one, ``config.yaml`` keeps it."""
+"""RunConfig: every setting of a run, checked when made; a recipe returns one, ``config.yaml`` keeps it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from sceneparse.data.augment import Augmentation
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.errors import InputError, nearest
+from sceneparse.files import write_text
 from sceneparse.models import DEFAULT_MODEL, ModelOptions
 from sceneparse.settings import from_plain, to_plain
 
@@ -91,7 +92,7 @@ class OptimizerConfig:
         momentum: of SGD.
         weight_decay: on the weights of convolutions; normalisation layers have none.
         bias_lr_factor: learning rate of biases over that of weights (the paper: 2).
-        schedule: "constant", "poly" (power 0.9) or "cosine", each to 0 at the last step.
+        schedule: "constant", or from ``lr`` to 0 over the run by "poly" (power 0.9) or "cosine".
         warmup: share 0..1 of the steps over which the rate rises from 0.
         clip_norm: largest norm of the gradient; 0 does not clip.
         ema: decay of the moving average of weights that is evaluated and shipped; 0 has none.
@@ -156,17 +157,19 @@ class RunConfig:
         batch_size: samples of one forward pass.
         accumulate: forward passes of one step; a step sees ``batch_size * accumulate`` samples.
         steps: optimizer steps in all; 0 until ``epochs`` is resolved against the data.
-        epochs: passes over the training split in all, instead of steps.
+        epochs: passes over the training split in all; where given, ``steps`` follows from it.
         eval_every: steps between evaluations; 0 is one pass over the training split, and at least a
             twentieth of the run.
         eval_batch_size: samples of one forward pass in evaluation.
         checkpoint_minutes: ``last.ckpt`` is written at every evaluation and after so many minutes.
         samples: validation images shown after every evaluation.
-        precision: "32", "bf16", "16", or "auto": bf16 on a GPU that has it, else 32.
+        precision: "32", "bf16", "16" (on a GPU), or "auto": bf16 on a GPU that has it, else 32.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that load ahead; -1 suits the machine.
         seed: of everything random.
-        deterministic: refuse operations whose result varies from run to run.
+        deterministic: refuse operations whose result varies from run to run. A run on the processor is then
+            repeated to the bit on the same machine with as many threads (OMP_NUM_THREADS) and the same
+            versions, stopped and resumed or not.
     """
 
     recipe: str = "fcn8s-tutorial"
@@ -205,7 +208,8 @@ class RunConfig:
             _at_least(name, getattr(self, name), low)
         if self.epochs is not None and not (math.isfinite(self.epochs) and self.epochs > 0):
             raise InputError(f"setting 'epochs' is {self.epochs}, expected a positive number")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():
+        kind, _, number = self.device.partition(":")
+        if self.device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
             raise InputError(f"setting 'device' is {self.device!r}", fix="one of: auto, cpu, cuda, cuda:N")
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,8 +218,8 @@ class RunConfig:
         return plain
 
     def write(self, path: Path) -> None:
-        """Write as YAML."""
-        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        """Write as YAML, whole or not at all: without its settings a run could not be resumed."""
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def read_config(path: Path) -> RunConfig:

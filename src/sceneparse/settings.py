@@ -1,4 +1,4 @@
-"""Settings: nested frozen dataclasses to and from plain values. An unknown key or a wrong type is an error."""
+"""Settings: nested frozen dataclasses to and from plain values. Unknown keys and wrong types are errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def override(config: T, assignments: Mapping[str, Any]) -> T:
 
     Args:
         config: a dataclass.
-        assignments: dotted name to value; a string is read as YAML, as ``--set optimizer.lr=0.01`` gives it.
+        assignments: dotted name to value; a string is read as YAML, as ``--set optimizer.lr=0.01`` gives it,
+            unless the setting is text (paths may hold ``#`` or ``:``, or be a number), which is taken as it
+            is but for quotes around it and ``null``.
 
     Raises:
         InputError: unknown setting (the nearest is named) or a wrong value.
@@ -62,8 +64,9 @@ def override(config: T, assignments: Mapping[str, Any]) -> T:
             if not dataclasses.is_dataclass(kind):
                 raise InputError(f"setting {trail!r} has no parts", where=f"--set {dotted}={value}")
             target = target[name]
-        _check_keys({last: None}, typing.get_type_hints(kind), trail)
-        target[last] = _read(value, dotted) if isinstance(value, str) else to_plain(value)
+        hints = typing.get_type_hints(kind)
+        _check_keys({last: None}, hints, trail)
+        target[last] = _read(value, hints[last], dotted) if isinstance(value, str) else to_plain(value)
     return from_plain(type(config), plain)
 
 
@@ -83,7 +86,10 @@ def _dotted(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _read(text: str, name: str) -> Any:
+def _read(text: str, kind: Any, name: str) -> Any:
+    kinds = typing.get_args(kind) or (kind,)
+    if str in kinds and not text.startswith(('"', "'")):
+        return None if text == "null" and type(None) in kinds else text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import shutil
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,14 @@ import torch
 from torch import Tensor
 
 from sceneparse.errors import InputError
-from sceneparse.files import atomic_file
+from sceneparse.files import atomic_file, link_or_copy
 
 VERSION = 1
 
 
 @dataclass
 class Progress:
-    """How far a run is: everything a checkpoint holds besides tensors.
+    """How far a run is: everything a checkpoint holds besides tensors and settings.
 
     Args:
         step: optimizer steps done.
@@ -46,6 +44,7 @@ class Checkpoint:
     """A moment of a run.
 
     Args:
+        config: the settings, plain values.
         progress: see :class:`Progress`.
         model: state of the network.
         average: state of the averaged network, None without averaging.
@@ -54,6 +53,7 @@ class Checkpoint:
         normalization: what the weights expect, plain values.
     """
 
+    config: dict[str, Any]
     progress: Progress
     model: dict[str, Tensor]
     average: dict[str, Tensor] | None
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, also: Path | None = None) -> None:
-    """Write ``path``, and the same under the name ``also`` without a second copy where the disk can.
+    """Write ``path``, then the same under the name ``also`` without a second copy where the disk can.
 
     Raises:
         InputError: the disk is full; what was saved before is intact.
@@ -73,18 +73,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, also: Path | None = N
     with atomic_file(path) as file:
         torch.save(values, file)
     if also is not None:
-        _link(path, also)
-
-
-def _link(source: Path, name: Path) -> None:
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    try:
-        os.link(source, temporary)
-    except OSError:
-        with source.open("rb") as read, atomic_file(name) as write:
-            shutil.copyfileobj(read, write)
-        return
-    os.replace(temporary, name)
+        link_or_copy(path, also)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -94,17 +83,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         InputError: missing, damaged, or of another program.
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Not memory-mapped: the tensors would hold on to a file that the next save replaces.
+        values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError("no checkpoint", where=path, fix="train without --resume") from None
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(
-            f"the checkpoint cannot be read: {str(error).splitlines()[0]}",
-            where=path,
-            fix="put best.ckpt in its place, or start a new run",
-        ) from None
-    if not isinstance(values, dict) or values.get("version") != VERSION:
-        raise InputError(f"not a checkpoint of version {VERSION}", where=path, fix="start a new run")
+    except pickle.UnpicklingError:
+        raise _unusable("it holds something else than tensors and plain values", path) from None
+    except Exception as error:  # a damaged or foreign file may fail anywhere in torch's readers
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _unusable(f"it is damaged or not of this program ({reason})", path) from None
+    names = {f.name for f in fields(Checkpoint)}
+    if not isinstance(values, dict) or values.get("version") != VERSION or names - values.keys():
+        raise _unusable(f"it is not of version {VERSION}", path)
     values["progress"] = Progress(**values["progress"])
-    del values["version"]
-    return Checkpoint(**values)
+    return Checkpoint(**{name: values[name] for name in names})
+
+
+def _unusable(reason: str, path: Path) -> InputError:
+    return InputError(
+        f"the checkpoint cannot be read: {reason}",
+        where=path,
+        fix="copy best.ckpt over last.ckpt and resume from there, or start a new run",
+    )

@@ -41,8 +41,7 @@ def upsampled_cross_entropy(
     Raises:
         InputError: shapes do not go together.
     """
-    total, weight = cross_entropy_sum(logits, labels, ignore_index, class_weights, label_smoothing)
-    return total / weight.clamp(min=torch.finfo(torch.float32).tiny)
+    return mean_of(*cross_entropy_sum(logits, labels, ignore_index, class_weights, label_smoothing))
 
 
 def cross_entropy_sum(
@@ -52,7 +51,10 @@ def cross_entropy_sum(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the weighted cross-entropies and sum of the weights: what a mean over many batches is made of."""
+    """Sum of the weighted cross-entropies, and sum of the weights: the parts of a mean over many batches.
+
+    Takes and refuses what :func:`upsampled_cross_entropy` does; both are float32 scalars.
+    """
     if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
         raise InputError(
             f"logits (B, K, h, w) and labels (B, H, W) expected; got {tuple(logits.shape)} "
@@ -68,7 +70,7 @@ def cross_entropy_sum(
     fraction = (position - above).view(1, 1, -1, 1)
     same_size = tuple(logits.shape[2:]) == (height, width)
 
-    def band_sum(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def band_sum(logits: Tensor, rows: slice) -> Tensor:
         if same_size:
             scores = logits[:, :, rows].float()
         else:
@@ -78,31 +80,40 @@ def cross_entropy_sum(
             scores = F.interpolate(
                 scores, size=(scores.shape[2], width), mode="bilinear", align_corners=False
             )
-        target = labels[:, rows].long()
-        total = F.cross_entropy(
+        return F.cross_entropy(
             scores,
-            target,
+            labels[:, rows].long(),
             weight=class_weights,
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             reduction="sum",
         )
-        counted = target != ignore_index
-        if class_weights is None:
-            return total, counted.sum().float()
-        return total, (class_weights[target.where(counted, 0)] * counted).sum()
 
     band = max(1, BAND_BYTES // (4 * len(logits) * num_classes * width))
     again = band < height and torch.is_grad_enabled() and logits.requires_grad
-    total, weight = logits.new_zeros((), dtype=torch.float32), logits.new_zeros((), dtype=torch.float32)
+    total = logits.new_zeros((), dtype=torch.float32)
     for first in range(0, height, band):
         rows = slice(first, first + band)
         if again:
-            part = checkpoint(band_sum, logits, rows, use_reentrant=False)
+            total = total + checkpoint(band_sum, logits, rows, use_reentrant=False, preserve_rng_state=False)
         else:
-            part = band_sum(logits, rows)
-        total, weight = total + part[0], weight + part[1]
-    return total, weight
+            total = total + band_sum(logits, rows)
+    return total, pixel_weight(labels, ignore_index, class_weights)
+
+
+def pixel_weight(labels: Tensor, ignore_index: int = 255, class_weights: Tensor | None = None) -> Tensor:
+    """What the mean over ``labels`` (integers, any shape) divides by: pixels counted, or the sum of their
+    classes' weights; float32 scalar.
+    """
+    counted = labels != ignore_index
+    if class_weights is None:
+        return counted.sum().float()
+    return (class_weights[labels.long().where(counted, 0)] * counted).sum()
+
+
+def mean_of(total: Tensor, weight: Tensor) -> Tensor:
+    """``total / weight``, and 0 with gradient 0 where nothing is counted."""
+    return total / weight.clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def class_weights(kind: str, pixels: Tensor) -> Tensor | None:

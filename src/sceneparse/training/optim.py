@@ -36,13 +36,20 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     return [group for group in groups if group["params"]]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run; :func:`set_learning_rate` gives each step its rate."""
+def make_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimizer of a run; :func:`set_learning_rate` gives each step its rate.
+
+    Args:
+        model: whose parameters it moves.
+        config: see :class:`~sceneparse.config.OptimizerConfig`.
+        fused: one pass over the memory. Not with scaled gradients that are clipped: a fused optimizer undoes
+            the scale itself, too late for clipping.
+    """
     groups = parameter_groups(model, config)
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, fused=True)
+    return kind(groups, lr=config.lr, fused=fused)
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -71,7 +78,8 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     ``decay`` is reached gradually, as (1 + step) / (10 + step), so that the random start is soon forgotten.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    kept, new = list(average.parameters()), [p.detach() for p in model.parameters()]
+    kept: list[Tensor] = list(average.parameters())
+    new = [p.detach() for p in model.parameters()]
     torch._foreach_lerp_(kept, new, 1 - decay)
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
         mine.copy_(theirs)

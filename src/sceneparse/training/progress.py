@@ -14,6 +14,11 @@ from rich.text import Text
 WAIT_ADVICE = 0.2
 
 
+def say(console: Console, text: str, *, style: str | None = None) -> None:
+    """Print a line as it is: names of classes and files may hold what rich would read as markup."""
+    console.print(Text(text, style or ""), highlight=False, soft_wrap=True)
+
+
 def memory_gib(device: torch.device) -> float:
     """Peak memory of this process: on the GPU where it trains on one, else resident."""
     if device.type == "cuda":
@@ -74,13 +79,13 @@ class ProgressLine:
         if self.live is not None:
             self.live.update(Text(self._line(step, loss)))
         elif now - self.printed >= 20 or step == self.steps:
-            self.console.print(self._line(step, loss), highlight=False)
+            say(self.console, self._line(step, loss))
             self.printed = now
         if not self.advised and len(self.window) == self.window.maxlen and self.data_wait > WAIT_ADVICE:
             self.advised = True
-            self.console.print(
+            say(
+                self.console,
                 f"{self.data_wait:.0%} of the time is spent waiting for data: more --workers would help",
-                highlight=False,
             )
 
     @property

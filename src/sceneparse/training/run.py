@@ -8,7 +8,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,21 +17,30 @@ import torch
 from rich.console import Console
 
 from sceneparse import environment
-from sceneparse.config import RunConfig, read_config
+from sceneparse.config import RunConfig
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.layouts import Dataset, open_dataset
 from sceneparse.data.loader import default_workers
 from sceneparse.deploy.bundle import read_bundle
 from sceneparse.errors import InputError
-from sceneparse.files import remove_leftovers, write_text
+from sceneparse.files import leftovers, remove_leftovers, write_text
 from sceneparse.labels import LabelSet
 from sceneparse.models import FCN, build_model
 from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
-from sceneparse.settings import differences
+from sceneparse.settings import from_plain
+from sceneparse.training.checkpoint import Checkpoint, load_checkpoint
+from sceneparse.training.progress import say
+from sceneparse.training.resume import (
+    changed_settings,
+    config_for_resume,
+    not_bit_equal,
+    refuse_changes,
+    resumed_config,
+    resumed_environment,
+)
 
-FREE_ON_RESUME = {"steps", "epochs", "workers", "checkpoint_minutes", "samples", "data.path", "data.cache"}
-"""Settings that may change when a run goes on; any other would make it a different run."""
+__all__ = ["Prepared", "RunResult", "cache_folder", "config_for_resume", "make_network", "train"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,8 @@ def train(
     """Train a network and leave a run folder.
 
     Args:
-        config: every setting; on resume only those in :data:`FREE_ON_RESUME` may differ from the run's own.
+        config: every setting; on resume only those in
+            :data:`~sceneparse.training.resume.FREE_ON_RESUME` may differ from the run's own.
         out: run folder; made if need be. Without ``resume`` it must be empty.
         resume: go on from ``checkpoints/last.ckpt``, in the same folder with the same order of data; a run
             that was killed before its first checkpoint starts again.
@@ -102,11 +113,15 @@ def train(
 
     console = console or Console(stderr=True)
     run = Path(out)
-    config = _resumed_config(config, run) if resume else config
-    if not resume:
+    checkpoint, old = None, config
+    if resume:
+        old = config_for_resume(run)
+        config = resumed_config(config, run)
+        checkpoint = _last_checkpoint(run, config)
+    else:
         _refuse_used_folder(run)
     dataset = open_dataset(config.data.path, label_set=config.data.label_set)
-    console.print(f"{dataset.name}: {dataset.labels.num_classes} classes; {dataset.labels.describe()}")
+    say(console, f"{dataset.name}: {dataset.labels.num_classes} classes; {dataset.labels.describe()}")
     train_cache, val_cache = _open_caches(dataset, config)
     config = _resolved(config, train_samples=len(train_cache))
     prepared = Prepared(
@@ -118,23 +133,17 @@ def train(
         console=console,
         command=shlex.join(command) if command else "",
     )
-    network, normalization = make_network(config, dataset.labels, console)
-    _write_run_folder(prepared)
-    return Loop(prepared, network, normalization).run()
-
-
-def config_for_resume(run: str | Path) -> RunConfig:
-    """Settings of a run that is to go on.
-
-    Raises:
-        InputError: no run there.
-    """
-    path = Path(run) / "config.yaml"
-    if not path.is_file():
-        raise InputError(
-            "no run to resume: there is no config.yaml", where=run, fix="train without --resume to start one"
-        )
-    return read_config(path)
+    if checkpoint is None:
+        network, normalization = make_network(config, dataset.labels, console)
+    else:  # what the run started from is in the checkpoint, and need not be there any more
+        network = build_model(config.model.name, dataset.labels.num_classes, config.model.options)
+        normalization = Normalization.from_dict(checkpoint.normalization)
+    with _determinism(config.deterministic):
+        loop = Loop(prepared, network, normalization, checkpoint)
+        _write_start(prepared)
+        for change in changed_settings(old, config) if resume else ():
+            say(console, f"setting {change}")
+        return loop.run()
 
 
 def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple[FCN, Normalization]:
@@ -149,7 +158,7 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
     if init is None:
         return network, IMAGENET
     path = Path(init)
-    if path.is_dir():
+    if init != "imagenet" and path.is_dir():
         bundle, state = read_bundle(path)
         same = bundle.labels.names == labels.names
         report = load_matching(
@@ -162,7 +171,7 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
         )
     else:
         report = load_weights(network, init)
-    console.print(str(report), highlight=False)
+    say(console, str(report))
     return network, report.normalization
 
 
@@ -209,11 +218,7 @@ def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:
     if steps < 1:
         raise InputError("the run has no length", fix="give --steps N or --epochs N")
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    if config.device.startswith("cuda") and not on_gpu:
-        raise InputError(
-            f"device {config.device!r} was asked for and PyTorch sees no GPU",
-            fix="use --device cpu, or install a driver and a PyTorch build for it",
-        )
+    _require_device(config, on_gpu=on_gpu)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "32"
@@ -228,10 +233,26 @@ def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:
     )
 
 
+def _require_device(config: RunConfig, *, on_gpu: bool) -> None:
+    if config.device.startswith("cuda"):
+        number, seen = int(config.device.partition(":")[2] or 0), torch.cuda.device_count() if on_gpu else 0
+        if number >= seen:
+            raise InputError(
+                f"device {config.device!r} was asked for and PyTorch sees {seen or 'no'} GPU",
+                fix="use --device cpu, or install a driver and a PyTorch build for it",
+            )
+    if config.precision == "16" and not on_gpu:
+        raise InputError(
+            "precision '16' is for GPUs: a processor computes in '32' or 'bf16'",
+            fix="use --precision bf16 or 32",
+        )
+
+
 def _refuse_used_folder(run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise InputError("the run folder is a file", where=run, fix="choose another --out")
-    if run.is_dir() and any(run.iterdir()):
+    # What a run killed while it wrote its first file left there is not in the way.
+    if run.is_dir() and set(run.iterdir()) - set(leftovers(run)):
         is_run = (run / "config.yaml").is_file()
         raise InputError(
             "there is a run in this folder already" if is_run else "the folder is not empty",
@@ -240,29 +261,40 @@ def _refuse_used_folder(run: Path) -> None:
         )
 
 
-def _resumed_config(config: RunConfig, run: Path) -> RunConfig:
-    """The run's own settings with those of ``config`` that may change."""
-    old = config_for_resume(run)
-    changed = differences(old, config)
-    refused = {name: pair for name, pair in changed.items() if name not in FREE_ON_RESUME}
-    if refused:
-        said = "; ".join(f"{name} was {a!r}, is now {b!r}" for name, (a, b) in refused.items())
-        raise InputError(
-            f"--resume goes on with the run as it is: {said}",
-            where=run,
-            fix="leave these settings out, or start a new run with --init and another --out",
-        )
-    return config
+def _last_checkpoint(run: Path, config: RunConfig) -> Checkpoint | None:
+    """Where the run goes on; None if it was killed before it saved.
+
+    Raises:
+        InputError: it cannot be read, or config.yaml was changed by hand in what may not change.
+    """
+    # best.ckpt alone: killed between the two names of the first save.
+    for name in ("last.ckpt", "best.ckpt"):
+        path = run / "checkpoints" / name
+        if path.is_file():
+            checkpoint = load_checkpoint(path)
+            refuse_changes(from_plain(RunConfig, checkpoint.config), config, run)
+            return checkpoint
+    return None
 
 
-def _write_run_folder(prepared: Prepared) -> None:
-    """config.yaml, environment.json and the folders; what a killed process left half written goes."""
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """PyTorch's switch, put back afterwards; off is left as it is."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _write_start(prepared: Prepared) -> None:
+    """config.yaml first, with which a run begins to exist, then environment.json and the folders."""
     run, config, dataset = prepared.run, prepared.config, prepared.dataset
-    for folder in (run, run / "checkpoints", run / "samples", run / "model"):
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-    path = run / "environment.json"
-    known = environment.describe() | {
+    now = environment.describe() | {
+        "threads": torch.get_num_threads(),
         "data": {
             "path": str(dataset.root.resolve()),
             "name": dataset.name,
@@ -275,24 +307,22 @@ def _write_run_folder(prepared: Prepared) -> None:
         "command": prepared.command,
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+    known, path = now, run / "environment.json"
     if path.is_file():
-        known = _resumed_environment(path, known)
-    write_text(path, json.dumps(known, indent=2, ensure_ascii=False) + "\n")
-    config.write(run / "config.yaml")
-
-
-def _resumed_environment(path: Path, known: dict) -> dict:
-    """The first start's facts; the data must still be what it was."""
-    try:
         first = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return known
-    for split in ("train", "val"):
-        key = f"{split}_fingerprint"
-        if first.get("data", {}).get(key) not in (None, known["data"][key]):
-            raise InputError(
-                f"the {split} images or masks have changed since this run began",
-                where=path.parent,
-                fix="restore them, or start a new run",
-            )
-    return {**first, "resumed": [*first.get("resumed", []), known["started"]]}
+        known = resumed_environment(first, now, run)
+        difference = not_bit_equal(first, now) if config.deterministic else None
+        if difference:
+            say(prepared.console, difference, style="yellow")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(run)
+        config.write(run / "config.yaml")
+        for name in ("checkpoints", "samples", "model"):
+            (run / name).mkdir(exist_ok=True)
+            remove_leftovers(run / name)
+    except OSError as error:
+        raise InputError(
+            f"the run folder cannot be made: {error.strerror}", where=run, fix="choose another --out"
+        ) from None
+    write_text(path, json.dumps(known, indent=2, ensure_ascii=False) + "\n")

@@ -99,6 +99,6 @@ def collapse_warning(scores: Scores, names: tuple[str, ...]) -> str | None:
         return None
     return (
         f"the prediction has collapsed: {share:.0%} of the pixels are predicted as {names[top]!r}, which is "
-        f"{truth:.0%} of the labels. Early in a run this passes; if it stays, check the masks "
-        "(sceneparse score, or look at samples/), lower --lr, or weight the classes (--set loss.class_weights=enet)"
+        f"{truth:.0%} of the labels. Early in a run this passes; if it stays, check the masks (look at "
+        "samples/), lower --lr, or weight the classes (--set loss.class_weights=enet)"
     )

@@ -1,0 +1,208 @@
+"""What a step does: gradient, optimizer, averaged weights, on a device in a precision (Lightning Fabric).
+
+Shapes: ``B`` batch, ``K`` classes, ``H, W`` rows and columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from sceneparse.config import RunConfig
+from sceneparse.data.loader import Batch
+from sceneparse.errors import InputError
+from sceneparse.models import FCN
+from sceneparse.normalization import Normalization
+from sceneparse.prediction.inference import normalized
+from sceneparse.training.checkpoint import Checkpoint
+from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
+from sceneparse.training.optim import learning_rate, make_optimizer, set_learning_rate, update_average
+
+FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+_STREAM = 0x73746570
+"""Keeps dropout's random numbers apart from those of data and augmentation, which share the seed."""
+
+
+class Learner:
+    """A network that learns; every step is a function of the weights, the batches, the seed and its number.
+
+    Args:
+        config: with device and precision resolved.
+        network: with the weights it starts from; moved to the device.
+        normalization: what these weights expect.
+        ignore_index: label without effect.
+        class_weights: (K,) or None.
+
+    Attributes:
+        device: where it computes.
+        network: as it is trained.
+        evaluated: the network to evaluate and ship: with averaged weights where the settings ask for them.
+        rate: learning rate of the last step.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        network: FCN,
+        normalization: Normalization,
+        *,
+        ignore_index: int,
+        class_weights: Tensor | None,
+    ) -> None:
+        self.config = config
+        self.normalization = normalization
+        self.ignore_index = ignore_index
+        self.rate = 0.0
+        self._fabric = _make_fabric(config.device, config.precision)
+        self.device = self._fabric.device
+        self.class_weights = None if class_weights is None else class_weights.to(self.device)
+        optimizer = make_optimizer(network, config.optimizer, fused=config.precision != "16")
+        network.to(memory_format=torch.channels_last)
+        self._average: FCN | None = None
+        if config.optimizer.ema:
+            self._average = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)
+        self.network = network
+        self._model, self._optimizer = self._fabric.setup(network, optimizer)
+
+    @property
+    def evaluated(self) -> FCN:
+        """See the class."""
+        return self.network if self._average is None else self._average
+
+    def step(self, parts: Sequence[Batch], step: int) -> Tensor:
+        """Take step number ``step`` (from 0) on the samples of all ``parts`` together.
+
+        Returns:
+            their loss before the step, float32 scalar on the device.
+
+        Raises:
+            InputError: the GPU's memory is full, or an operation cannot be deterministic.
+        """
+        settings = self.config.optimizer
+        self.rate = learning_rate(settings, step, self.config.steps)
+        set_learning_rate(self._optimizer, self.rate)
+        with _explained():
+            loss = self._gradient(parts, step)
+        if settings.clip_norm:
+            self._fabric.clip_gradients(
+                self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
+            )
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self._average is not None:
+            update_average(self._average, self.network, settings.ema, step)
+        return loss
+
+    def _gradient(self, parts: Sequence[Batch], step: int) -> Tensor:
+        """Add the gradient of the mean loss over all pixels of ``parts``; returns that loss.
+
+        Each part is divided by what all of them count, so that a pixel weighs the same however a step is cut
+        into parts.
+        """
+        masks = [batch["mask"].to(self.device, non_blocking=True) for batch in parts]
+        weights = [pixel_weight(mask, self.ignore_index, self.class_weights) for mask in masks]
+        counted = torch.stack(weights).sum()
+        loss = torch.zeros((), device=self.device)
+        for part, (batch, mask) in enumerate(zip(parts, masks, strict=True)):
+            # Dropout: a function of seed and step, so that a resumed run draws what the unbroken one drew.
+            torch.manual_seed(_seed(self.config.seed, step, part))
+            images = normalized(batch["image"], self.normalization, self.device)
+            total, _ = cross_entropy_sum(
+                self._model(images),
+                mask,
+                self.ignore_index,
+                self.class_weights,
+                self.config.loss.label_smoothing,
+            )
+            share = mean_of(total, counted)
+            self._fabric.backward(share)
+            loss += share.detach()
+        return loss
+
+    def is_finite(self) -> bool:
+        """Whether every weight and running statistic is: a finite loss may have had another gradient."""
+        tensors = [t for t in self.network.state_dict().values() if t.is_floating_point()]
+        return bool(torch.isfinite(nn.utils.get_total_norm(tensors)))
+
+    def state(self) -> dict[str, Any]:
+        """What :class:`~sceneparse.training.checkpoint.Checkpoint` holds of it, by field."""
+        scaler = self._scaler()
+        return {
+            "model": self.network.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": {} if scaler is None else scaler.state_dict(),
+            "normalization": self.normalization.to_dict(),
+        }
+
+    def restore(self, checkpoint: Checkpoint, run: Path) -> None:
+        """Become what the checkpoint holds.
+
+        Raises:
+            InputError: it is of another network.
+        """
+        try:
+            self.network.load_state_dict(checkpoint.model)
+            if self._average is not None:
+                self._average.load_state_dict(checkpoint.average or {})
+            self._optimizer.load_state_dict(checkpoint.optimizer)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the checkpoint does not fit the network: {' '.join(str(error).split())[:300]}",
+                where=run,
+                fix="resume with the versions in environment.json, or start a new run",
+            ) from None
+        scaler = self._scaler()
+        if scaler is not None and checkpoint.scaler:
+            scaler.load_state_dict(checkpoint.scaler)
+
+    def _scaler(self) -> Any:
+        return getattr(self._fabric.strategy.precision, "scaler", None)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns errors of PyTorch that the user can do something about into InputError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "the GPU's memory is full",
+            fix="go on with --resume and half the --batch-size, --set accumulate twice what it was; or "
+            "--precision bf16",
+        ) from error
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise InputError(
+            f"--deterministic cannot be kept here: {str(error).splitlines()[0]}",
+            fix="leave it out, or use --device cpu",
+        ) from error
+
+
+def _make_fabric(device: str, precision: str) -> Fabric:
+    accelerator, _, number = device.partition(":")
+    with warnings.catch_warnings():
+        # Fabric recommends wrapping things that this loop does itself.
+        warnings.simplefilter("ignore")
+        return Fabric(
+            accelerator=accelerator,
+            devices=[int(number)] if number else 1,
+            precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        )
+
+
+def _seed(seed: int, step: int, part: int) -> int:
+    """A seed of 64 bits for one forward pass."""
+    numbers = np.random.SeedSequence(seed, spawn_key=(_STREAM, step, part)).generate_state(1, np.uint64)
+    return int(numbers[0])

@@ -14,6 +14,8 @@ MODELS = {
     "fcn16s": lambda: narrow_fcn("fcn16s"),
     "fcn8s": lambda: narrow_fcn("fcn8s"),
     "fcn4s": lambda: narrow_fcn("fcn4s"),
+    "fcn8s-fused": lambda: narrow_fcn("fcn8s-fused"),
+    "fcn4s-fused": lambda: narrow_fcn("fcn4s-fused"),
     "wide": lambda: narrow_fcn("fcn8s-wide"),
     "batch norm": lambda: narrow_fcn(batch_norm=True),
     "average pooling": lambda: narrow_fcn(options=ModelOptions(pooling="average")),

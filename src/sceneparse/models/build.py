@@ -7,7 +7,8 @@ from typing import Any
 
 from sceneparse.errors import InputError, nearest
 from sceneparse.models.encoder import TimmEncoder, is_vgg, make_encoder
-from sceneparse.models.fcn import AT_ONCE_SCALES, FCN, FCNHead, WideHead
+from sceneparse.models.fcn import AT_ONCE_SCALES, FCN, FCNHead, Head, WideHead
+from sceneparse.models.fused import FusedHead
 from sceneparse.models.options import ModelOptions
 from sceneparse.models.vgg import VGG
 
@@ -17,9 +18,11 @@ HEADS: dict[str, tuple[int, ...]] = {
     "fcn8s": (8, 16, 32),
     "fcn4s": (4, 8, 16, 32),
     "fcn8s-wide": (8, 16, 32),
+    "fcn8s-fused": (8, 16, 32),
+    "fcn4s-fused": (4, 8, 16, 32),
 }
 """Head family to the strides whose features it uses. fcn32s, fcn16s, fcn8s: the paper's; fcn4s: one skip
-further; fcn8s-wide: the tutorial's decoder."""
+further; fcn8s-wide: the tutorial's decoder; fcn8s-fused, fcn4s-fused: features are fused, then scored."""
 
 DEFAULT_MODEL = "fcn8s-vgg19"
 
@@ -51,9 +54,17 @@ def build_model(name: str, num_classes: int, options: ModelOptions | None = None
 
 def assemble(family: str, encoder: VGG | TimmEncoder, num_classes: int, options: ModelOptions) -> FCN:
     """An encoder under the head of a family. ``architecture`` stays empty: the encoder may have no name."""
-    head: FCNHead | WideHead
+    head: Head
     if family == "fcn8s-wide":
         head = WideHead(encoder.channels, num_classes, dropout=options.dropout)
+    elif family.endswith("-fused"):
+        head = FusedHead(
+            encoder.channels,
+            num_classes,
+            sorted(HEADS[family], reverse=True),
+            dropout=options.dropout,
+            upsampling=options.upsampling,
+        )
     else:
         head = FCNHead(
             encoder.channels,

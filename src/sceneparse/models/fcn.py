@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sceneparse.models.encoder import DEEPEST
+from sceneparse.models.fused import FusedHead
 from sceneparse.models.upsample import bilinear_transposed_conv, mixing_transposed_conv
 
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
@@ -152,6 +153,9 @@ class WideHead(nn.Module):
         return self.up[_key(8)](fused)
 
 
+Head = FCNHead | WideHead | FusedHead
+
+
 class FCN(nn.Module):
     """Encoder and head: (B, 3, H, W) normalized images to (B, K, H, W) logits, for any H, W >= 1.
 
@@ -159,7 +163,7 @@ class FCN(nn.Module):
 
     Attributes:
         encoder: features by stride.
-        head: :class:`FCNHead` or :class:`WideHead`.
+        head: :class:`FCNHead`, :class:`WideHead` or :class:`~sceneparse.models.fused.FusedHead`.
         num_classes: K.
         architecture: name, number of classes and options, as plain values: what
             :func:`sceneparse.models.model_from_architecture` needs to build this network again.
@@ -168,7 +172,7 @@ class FCN(nn.Module):
     encoder: nn.Module
     head: FCNHead | WideHead
 
-    def __init__(self, encoder: nn.Module, head: FCNHead | WideHead, num_classes: int) -> None:
+    def __init__(self, encoder: nn.Module, head: Head, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -198,7 +202,7 @@ class FCN(nn.Module):
         """
         if self.head.learned:
             raise TypeError("the last upsampling of this network is learned: it has no scores before it")
-        assert isinstance(self.head, FCNHead)
+        assert not isinstance(self.head, WideHead)
         return self.head.scores(self.encoder(self._padded(images)))
 
     def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """CamVid from random weights on two processor cores in under an hour.
 
-Paper:    FCN with one more skip (stride 4) over HGNetV2-B0, whose blocks are cheap where pixels are many.
-Expected: see docs/results.md (val, void ignored).
-Hardware: two cores, no GPU.
+Paper:    features of strides 4 to 32 fused as in Lin et al., Feature Pyramid Networks, CVPR 2017, over
+          HGNetV2-B0, whose blocks are cheap where pixels are many; class weights of ENet (Paszke et al. 2016).
+Expected: docs/results.md (val, void ignored, single scale).
+Hardware: two processor cores, no GPU.
+Hours:    under one.
 Command:  sceneparse train CAMVID --out runs/camvid --recipe camvid-cpu
 """
 
@@ -14,17 +16,19 @@ from sceneparse.models import ModelOptions
 
 
 def camvid_cpu() -> RunConfig:
-    """FCN-4s over HGNetV2-B0, AdamW with a polynomial schedule, averaged weights."""
+    """FCN-4s with fused features over HGNetV2-B0, AdamW with a polynomial schedule, averaged weights."""
     return RunConfig(
         recipe="camvid-cpu",
         data=DataConfig(resize="none"),
-        augmentation=Augmentation(crop=(256, 320), scale=(0.5, 2.0)),
-        model=ModelConfig(name="fcn4s-hgnetv2_b0", options=ModelOptions(upsampling="bilinear", dropout=0.0)),
-        optimizer=OptimizerConfig(
-            name="adamw", lr=2e-3, weight_decay=0.02, schedule="poly", warmup=0.05, clip_norm=5.0, ema=0.998
+        augmentation=Augmentation(crop=(256, 320), scale=(0.6, 1.7)),
+        model=ModelConfig(
+            name="fcn4s-fused-hgnetv2_b0", options=ModelOptions(upsampling="bilinear", dropout=0.0)
         ),
-        loss=LossConfig(class_weights="none"),
+        optimizer=OptimizerConfig(
+            name="adamw", lr=3e-3, weight_decay=0.02, schedule="poly", warmup=0.05, clip_norm=5.0, ema=0.998
+        ),
+        loss=LossConfig(class_weights="enet"),
         batch_size=8,
-        steps=5000,
-        eval_every=500,
+        steps=4000,
+        eval_every=400,
     )

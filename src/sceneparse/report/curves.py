@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.report.run_folder import Run, read_run, write_atomically
+from sceneparse.files import write_atomically
+from sceneparse.report.run_folder import Run, read_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,8 @@ def write_curves(run: Path) -> Path:
     """
     contents = read_run(run)
     path = contents.path / "curves.png"
-    write_atomically(path, curves_png(contents))
+    picture = curves_png(contents)
+    write_atomically(path, lambda file: file.write(picture))
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sceneparse.evaluation.confusion import ABSENT_RULES
+from sceneparse.files import write_text
 from sceneparse.report.classes import (
     SHOWN_CLASSES,
     Classes,
@@ -22,7 +23,7 @@ from sceneparse.report.classes import (
 from sceneparse.report.curves import CHARTS, best_step, chart_svg
 from sceneparse.report.markup import count, duration, number, percent, section, table, text
 from sceneparse.report.pictures import Encoded, encode_all
-from sceneparse.report.run_folder import Run, flatten, read_run, write_atomically
+from sceneparse.report.run_folder import Run, flatten, read_run
 from sceneparse.report.style import SCRIPT, STYLE
 
 EARLIER_PANELS = 8
@@ -54,7 +55,7 @@ def write_report(run: Path) -> Path:
     """
     contents = read_run(run)
     path = contents.path / "report.html"
-    write_atomically(path, page(contents).encode("utf-8"))
+    write_text(path, page(contents))
     return path
 
 
@@ -215,8 +216,10 @@ def _curves(run: Run) -> str:
 
 
 def _logged(name: str, value: float) -> str:
-    if name in ("epoch", "images"):
+    if name == "images":
         return count(value)
+    if name == "epoch":
+        return f"{value:.2f}"
     return percent(value) if name.endswith(("_iou", "_accuracy")) or name == "data_wait" else _short(value)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,14 +72,16 @@ class Run:
     @property
     def model_name(self) -> str | None:
         """As in ``--model``, if the settings say it."""
-        return self._name("model")
+        name = self.config.get("model.name")
+        return None if name is None else str(name)
 
     @property
     def data_name(self) -> str | None:
         """The data set's name, or the last part of its path."""
         data = self.environment.get("data")
-        path = data.get("path") if isinstance(data, dict) else None
-        return self._name("data") or (re.split(r"[/\\]", str(path).rstrip("/\\"))[-1] if path else None)
+        known = data if isinstance(data, dict) else {}
+        path = str(known.get("path") or self.config.get("data.path") or "").rstrip("/\\")
+        return str(known.get("name") or re.split(r"[/\\]", path)[-1]) or None
 
     def setting(self, name: str) -> Any:
         """A setting by its dotted name, or by the last part of it where only one setting ends so."""
@@ -88,10 +89,6 @@ class Run:
             return self.config[name]
         values = [value for key, value in self.config.items() if key.rpartition(".")[2] == name]
         return values[0] if len(values) == 1 else None
-
-    def _name(self, what: str) -> str | None:
-        value = self.config.get(f"{what}.name", self.config.get(what))
-        return None if value is None else re.split(r"[/\\]", str(value))[-1] if what == "data" else str(value)
 
 
 def read_run(path: Path) -> Run:
@@ -143,21 +140,6 @@ def read_run(path: Path) -> Run:
         overlays=sorted((path / "predictions" / "overlays").glob("*.png")),
         problems=problems,
     )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """A reader of ``path`` sees the old or the new contents, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write: {error.strerror or error}",
-            where=path,
-            fix="free space on the disk or correct the folder's permissions; the old file is untouched",
-        ) from error
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

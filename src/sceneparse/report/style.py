@@ -162,7 +162,8 @@ header{padding-top:26px}
 .charts{grid-template-columns:repeat(3,1fr)}.columns{grid-template-columns:1fr 1fr}
 body{font-size:12px}nav,.code button,details:not([open]){display:none}
 .panel img{width:auto;max-width:100%;max-height:215mm}section{margin-top:26px}
-.card,.charts figure,.panel,.shares,.matrix,tr,li{break-inside:avoid}.scroll,.tall{overflow:visible;max-height:none}
+.card,.charts figure,.panel,.shares,.matrix,tr,li{break-inside:avoid}
+.scroll,.tall{overflow:visible;max-height:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}main,header,footer{padding:0;max-width:none}}
 """
 

@@ -134,7 +134,7 @@ def _loss_chart(axes: Axes, run: Run) -> None:
     best = best_step(run)
     if best is not None:
         axes.axvline(best, ymax=0.7, color=INK.iou, lw=0.9, ls=(0, (4, 4)), alpha=0.7, zorder=1)
-    _finish(axes, legend="upper right")
+    _finish(axes, legend="best")
 
 
 def _score_chart(axes: Axes, run: Run) -> None:
@@ -168,7 +168,8 @@ def _score_chart(axes: Axes, run: Run) -> None:
                 fontsize=9.5,
                 fontweight="bold",
             )
-    _finish(axes, legend="lower right")
+    low = bool(np.nanmax(_column(run.metrics, "mean_iou"), initial=0) < 0.45)
+    _finish(axes, legend="upper left" if low else "lower right")
 
 
 def _rate_chart(axes: Axes, run: Run) -> None:
@@ -179,7 +180,7 @@ def _rate_chart(axes: Axes, run: Run) -> None:
     if np.isfinite(rate).any():
         axes.plot(*thinned(step, rate), color=INK.rate, lw=1.8, marker=_marker(rate) if len(rate) < 3 else "")
         axes.set_ylim(0, 1.08 * max(float(np.nanmax(rate)), 1e-12))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}".replace("e-0", "e-"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("e-0", "e-"))
     _finish(axes, legend=None)
 
 
@@ -260,7 +261,7 @@ def _frame(axes: Axes, run: Run, title: str) -> None:
     axes.set_xlim(0, max(run.steps_done, 1) * 1.03)
 
 
-def _finish(axes: Axes, *, legend: Literal["upper right", "lower right"] | None) -> None:
+def _finish(axes: Axes, *, legend: Literal["best", "upper left", "lower right"] | None) -> None:
     """Legend where lines usually are not; a word where nothing is drawn yet."""
     if not axes.lines:
         axes.text(0.5, 0.5, "nothing logged yet", ha="center", color=INK.muted, transform=axes.transAxes)

@@ -61,7 +61,7 @@ class Run:
     @property
     def steps_planned(self) -> int | None:
         """Training steps the settings ask for."""
-        value = self.setting("steps")
+        value = self.config.get("steps")
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     @property
@@ -82,13 +82,6 @@ class Run:
         known = data if isinstance(data, dict) else {}
         path = str(known.get("path") or self.config.get("data.path") or "").rstrip("/\\")
         return str(known.get("name") or re.split(r"[/\\]", path)[-1]) or None
-
-    def setting(self, name: str) -> Any:
-        """A setting by its dotted name, or by the last part of it where only one setting ends so."""
-        if name in self.config:
-            return self.config[name]
-        values = [value for key, value in self.config.items() if key.rpartition(".")[2] == name]
-        return values[0] if len(values) == 1 else None
 
 
 def read_run(path: Path) -> Run:

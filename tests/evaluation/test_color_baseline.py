@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sceneparse.data.layouts import open_dataset
 from sceneparse.errors import InputError
 from sceneparse.evaluation.color_baseline import (
+    baseline_from_samples,
     color_baseline,
     color_histogram,
     fit_table,
@@ -33,13 +36,13 @@ def any_color(rng, mask):
 
 
 def test_colour_gives_the_class_scores_one():
-    result = color_baseline(samples(0, 10, own_color), samples(1, 4, own_color), 3, IGNORED)
+    result = baseline_from_samples(samples(0, 10, own_color), samples(1, 4, own_color), 3, IGNORED)
     assert result.scores.mean_iou == 1.0
     assert result.scores.pixel_accuracy == 1.0
 
 
 def test_colour_says_nothing_scores_as_guessing():
-    result = color_baseline(samples(0, 20, any_color), samples(1, 10, any_color), 3, IGNORED)
+    result = baseline_from_samples(samples(0, 20, any_color), samples(1, 10, any_color), 3, IGNORED)
     # Guessing three equally common classes: accuracy 1/3; IoU (1/9) / (1/3 + 1/3 - 1/9) = 1/5.
     assert result.scores.pixel_accuracy == pytest.approx(1 / 3, abs=0.03)
     assert result.scores.mean_iou < 0.22
@@ -82,3 +85,20 @@ def test_ignored_pixels_are_not_counted():
 def test_sizes_that_differ_are_an_input_error():
     with pytest.raises(InputError, match="differ in size"):
         color_histogram([(np.zeros((4, 4, 3), np.uint8), np.zeros((2, 2), np.uint8))], 2, IGNORED)
+
+
+def test_from_a_folder_as_from_samples(tmp_path):
+    splits = {"train": list(samples(0, 6, own_color)), "val": list(samples(1, 2, own_color))}
+    for split, pairs in splits.items():
+        for kind in ("images", "masks"):
+            (tmp_path / kind / split).mkdir(parents=True)
+        for i, (image, mask) in enumerate(pairs):
+            Image.fromarray(image).save(tmp_path / "images" / split / f"{i}.png")
+            Image.fromarray(mask * 10).save(tmp_path / "masks" / split / f"{i}.png")
+    (tmp_path / "dataset.yaml").write_text(
+        "train: {images: images/train, masks: masks/train}\n"
+        "val: {images: images/val, masks: masks/val}\n"
+        "classes: {0: red, 10: green, 20: blue}\n"
+    )
+    numbers = color_baseline(open_dataset(tmp_path))
+    assert numbers["mean_iou"] == numbers["pixel_accuracy"] == 1.0

@@ -65,9 +65,9 @@ def draw_window(canvas: Canvas, room: Room, middle: float, step: float) -> None:
 def _draw_curtains(canvas: Canvas, room: Room, window: Point, step: float) -> None:
     """Two lengths of cloth from a rod, in front of the window's edges."""
     color = canvas.any_color(saturation=(0.05, 0.7), value=(0.4, 0.95))
-    width = step * canvas.between(0.25, 0.3)
+    width = step * canvas.between(0.28, 0.33)
     top = room.top + (room.bottom - room.top) * canvas.between(0.02, 0.06)
-    foot = room.top + (room.bottom - room.top) * canvas.pick((0.76, 0.97, 0.97))
+    foot = room.top + (room.bottom - room.top) * canvas.pick((0.8, 0.97, 0.97))
     depth, pleat = canvas.between(0.14, 0.24), canvas.between(2.4, 3.4)
     for outer, inner in (
         (window[0] - width * 0.65, window[0] + width * 0.35),

@@ -22,10 +22,10 @@ from sceneparse.data.scenes.textures import blades, ripples, scatter, textured, 
 def draw_landscape(canvas: Canvas) -> None:
     """Mountains over a meadow or a sea, with trees, perhaps a house, a road, a person."""
     weather = choose_weather(canvas)
-    horizon = canvas.between(38, 56)
+    horizon = canvas.between(44, 58)
     paint_sky(canvas, weather, horizon)
     if canvas.chance(0.85):
-        draw_mountains(canvas, horizon + 6)
+        _mountains(canvas, horizon + 6)
     haze(canvas, weather, horizon)
     shore = horizon
     if canvas.chance(0.55):
@@ -48,7 +48,7 @@ def _ridge(canvas: Canvas, foot: float, peaks: int, height: float) -> list[Point
     return [*points, (canvas.width + 2, foot - height * 0.3), (canvas.width + 2, foot)]
 
 
-def draw_mountains(canvas: Canvas, foot: float) -> None:
+def _mountains(canvas: Canvas, foot: float) -> None:
     """Two ridges, the far one perhaps with snow; ``foot`` is where they meet the ground."""
     color = (
         hsv(canvas.between(0.5, 0.75), canvas.between(0.1, 0.4), canvas.between(0.3, 0.7))
@@ -56,7 +56,7 @@ def draw_mountains(canvas: Canvas, foot: float) -> None:
         else stone(canvas)
     )
     snow = canvas.chance(0.5)
-    for height, light in ((canvas.between(22, 34), 1.15), (canvas.between(9, 16), 0.85)):
+    for height, light in ((canvas.between(30, 42), 1.15), (canvas.between(14, 22), 0.85)):
         patch = canvas.shape(_ridge(canvas, foot, canvas.pick((2, 3, 4)), height))
         slope = canvas.noise(patch, "blotch") + (canvas.noise(patch, "mottle") * np.float32(0.6))
         slope = (

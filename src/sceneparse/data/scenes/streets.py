@@ -7,7 +7,6 @@ import numpy as np
 from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Point, hsv, rgb
 from sceneparse.data.scenes.classes import BUILDING, GRASS, SIDEWALK
 from sceneparse.data.scenes.figures import draw_car_rear, draw_car_side, draw_person, draw_tree, leaf_color
-from sceneparse.data.scenes.landscape import draw_mountains
 from sceneparse.data.scenes.open_air import (
     Weather,
     bricked,
@@ -29,8 +28,8 @@ def _glass(canvas: Canvas, weather: Weather) -> tuple[Floats, Floats]:
 def draw_street_across(canvas: Canvas) -> None:
     """A row of houses seen from the other side of the street: fronts, pavement, road, cars, trees, people."""
     weather = choose_weather(canvas)
-    walk = canvas.between(54, 64)
-    kerb = walk + canvas.between(14, 20)
+    walk = canvas.between(52, 60)
+    kerb = walk + canvas.between(17, 22)
     paint_sky(canvas, weather, walk - 10)
     _front(canvas, weather, (-5, walk - canvas.between(14, 24), canvas.width + 5, walk))
     x = -canvas.between(0, 20)
@@ -115,13 +114,10 @@ def draw_street_along(canvas: Canvas) -> None:
     weather = choose_weather(canvas)
     vx, vy = canvas.width * canvas.between(0.36, 0.64), canvas.between(40, 52)
     paint_sky(canvas, weather, vy)
-    if canvas.chance(0.5):
-        draw_mountains(canvas, vy + 1)
-    else:
-        _front(canvas, weather, (vx - 16, vy - canvas.between(5, 14), vx + 16, vy + 1))
+    _front(canvas, weather, (vx - 16, vy - canvas.between(5, 14), vx + 16, vy + 1))
     far = canvas.rectangle(0, vy, canvas.width, HEIGHT)
     canvas.paint(far, hsv(0.1, 0.1, 0.5), SIDEWALK)
-    road, walk = canvas.between(0.7, 1.0), canvas.between(0.7, 1.0)
+    road, walk = canvas.between(0.65, 0.9), canvas.between(0.9, 1.2)
     _pavement(
         canvas,
         [(-99, vy + 1), (canvas.width + 99, vy + 1), (canvas.width + 99, HEIGHT), (-99, HEIGHT)],

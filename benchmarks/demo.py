@@ -5,6 +5,7 @@ python benchmarks/demo.py
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -12,12 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
 from provenance import write_result
 
 LIMIT_S, LEAST_IOU, LEAST_LEAD = 180, 0.80, 0.30
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", type=Path, help="keep the last sheet of samples here")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "demo"
         began = time.monotonic()
@@ -25,6 +30,10 @@ def main() -> int:
         seconds = time.monotonic() - began
         evaluation = json.loads((out / "run" / "evaluation.json").read_text(encoding="utf-8"))
         baseline = json.loads((out / "run" / "baseline.json").read_text(encoding="utf-8"))[0]
+        if arguments.picture is not None:
+            sheet = Image.open(max((out / "run" / "samples").glob("*.png")))
+            arguments.picture.parent.mkdir(parents=True, exist_ok=True)
+            sheet.convert("RGB").quantize(256).save(arguments.picture, optimize=True)
         report_kib = (out / "report.html").stat().st_size / 1024
     figures = {
         "seconds": seconds,

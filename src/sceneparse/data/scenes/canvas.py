@@ -127,10 +127,6 @@ class Canvas:
 
     # --- shapes ------------------------------------------------------------
 
-    def everything(self) -> Patch:
-        """The whole sheet."""
-        return self.rectangle(0, 0, self.width, HEIGHT)
-
     def rectangle(self, left: float, top: float, right: float, bottom: float) -> Patch:
         """An upright rectangle, clipped to the sheet."""
         return self._patch(left, top, right, bottom, None)

@@ -13,7 +13,7 @@ from sceneparse.data.scenes.streets import draw_street_across, draw_street_along
 DEFAULT_SIZE_HW = (128, 160)
 """Size of a scene in pixels."""
 
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 """Raised whenever a seed gives another picture, so that written scenes are drawn again."""
 
 _STREAM = 0x5CE9E

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,9 @@ def train(
         recipe: where the settings start from, a key of :data:`sceneparse.recipes.RECIPES`; by default
             "fcn8s-tutorial". On resume it is the run's own.
         settings: what differs from the recipe, by dotted name as in ``config.yaml``, like
-            ``{"optimizer.lr": 0.001}``. "steps" and "epochs" replace each other. A crop larger than the
-            recipe's ``data.short_side`` raises that to its shorter side, unless it is given too.
+            ``{"optimizer.lr": 0.001}``; text is read as YAML unless the setting is text. "steps" and "epochs"
+            replace each other. A crop larger than the recipe's ``data.short_side`` raises that to its shorter
+            side, unless it is given too.
         resume: go on with the run in ``out``.
         command: the command line, kept for the report.
 
@@ -82,17 +82,12 @@ def _config(
     elif settings.get("epochs"):
         settings["steps"] = 0
     settings["data.path"] = Path(data).as_posix()
-    config = override(base, {name: _as_it_is(value) for name, value in settings.items()})
+    config = override(base, settings)
     short_side = min(config.augmentation.crop)
     grows = config.data.resize == "short-side" and short_side > config.data.short_side
     if "augmentation.crop" in settings and "data.short_side" not in settings and grows and not resume:
         config = override(config, {"data.short_side": short_side})
     return config
-
-
-def _as_it_is(value: Any) -> Any:
-    """``override`` reads text as YAML, where a folder called ``2024`` is a number: quoted, it stays text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value
 
 
 def evaluate(

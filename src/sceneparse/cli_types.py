@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 
 def size(text: str) -> tuple[int, int]:
@@ -35,14 +34,9 @@ def scales(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of factors like 0.75,1,1.25") from None
 
 
-def assignment(text: str) -> tuple[str, Any]:
-    """``optimizer.lr=0.001``: a setting and its value, read as YAML."""
-    import yaml
-
+def assignment(text: str) -> tuple[str, str]:
+    """``optimizer.lr=0.001``: a setting and its value as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, for instance optimizer.lr=0.001")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"the value of {text!r} cannot be read") from None
+    return name.strip(), value

@@ -64,8 +64,9 @@ def _train_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="HEAD-BACKBONE, like fcn8s-vgg19, fcn16s-resnet50, fcn8s-wide-vgg19; HEAD is fcn32s, fcn16s, "
-        "fcn8s, fcn4s or fcn8s-wide, BACKBONE vgg11 to vgg19 (also with _bn) or a name of timm's",
+        help="HEAD-BACKBONE, like fcn8s-vgg19 or fcn16s-resnet50; HEAD is fcn32s, fcn16s, fcn8s or fcn4s (the "
+        "paper's), fcn8s-wide (the tutorial's), fcn8s-fused or fcn4s-fused; BACKBONE is vgg11 to vgg19, also "
+        "with _bn, or any name of timm's",
     )
     parser.add_argument(
         "--init",
@@ -244,7 +245,7 @@ def _show(numbers: dict[str, Any], file: Path | None) -> int:
     console.print(format_table(numbers))
     if numbers["mean_iou"] is not None:
         keys = ("mean_iou", "pixel_accuracy", "benchmark_score")
-        said = "   ".join(f"{key.replace('_', ' ')} {numbers[key]:.4f}" for key in keys)
+        said = "   ".join(f"{key.replace('_', ' ').replace('iou', 'IoU')} {numbers[key]:.4f}" for key in keys)
         console.print(f"as fractions: {said}", highlight=False)
     if file is not None:
         write_text(file, json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")

@@ -119,8 +119,10 @@ def test_no_picture(predictor, picture):
 
 @pytest.mark.parametrize(
     "options",
-    [{"tile": 5}, {"tile": -1}, {"tile": True}, {"tile": "big"}, {"scales": ()}, {"scales": (0.0,)}]
-    + [{"scales": (float("nan"),)}],
+    [
+        *({"tile": 5}, {"tile": -1}, {"tile": True}, {"tile": "big"}),
+        *({"scales": ()}, {"scales": (0.0,)}, {"scales": (float("nan"),)}),
+    ],
 )
 def test_options_without_meaning(predictor, options):
     with pytest.raises(InputError, match=next(iter(options))):
@@ -193,7 +195,7 @@ def test_averaged_logits(scales, flip):
 
 
 def test_averaging_of_hopeless_classes():
-    """Logits 300 apart: probabilities underflow to 0, whose logarithm must not spoil the arg-max (nan wins)."""
+    """Logits 300 apart: probabilities underflow to 0, whose logarithm must not become nan, which wins."""
 
     def network(images):
         logits = torch.zeros(1, 3, *images.shape[2:])

@@ -26,7 +26,7 @@ def find_inputs(inputs: Sequence[str], *, out: Path | None = None) -> dict[PureP
         inputs: files, folders and globs. Folders are searched with their subfolders, whose names are kept;
             hidden files are left out. Of what a glob matches pictures count, by their file name endings, and
             names begin after its last folder without a wildcard.
-        out: folder that is left out of folders and globs: results are no photos.
+        out: folder of results: what lies below its ``labels/`` and ``overlays/`` is no photo.
 
     Raises:
         InputError: nothing found, or two photos would get one name.
@@ -81,9 +81,13 @@ def _is_photo(path: Path, root: Path, out: Path | None) -> bool:
     return (
         path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and not (out is not None and path.resolve().is_relative_to(out.resolve()))
+        and not (out is not None and any(_lies_in(path, out / results) for results in ("labels", "overlays")))
         and path.is_file()
     )
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def predict_files(

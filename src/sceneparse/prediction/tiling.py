@@ -13,8 +13,8 @@ BODY_BYTES = 512
 """Estimate of what a backbone holds at its widest, bytes per pixel: VGG has two maps of 64 float32 channels
 at full resolution; the other backbones stay below that."""
 
-LARGEST, SMALLEST = 1024, 256
-"""Side of a window under ``tile="auto"``, pixels: as the budget allows, between these."""
+SMALLEST = 256
+"""Side of a window under ``tile="auto"``, pixels: as large as the budget allows, and at least this."""
 
 MARGIN = 192
 """Pixels at a window's border that only give context: half of the 404 pixels that fc6 of VGG sees."""
@@ -47,8 +47,7 @@ def tile_side(
         pixel_bytes += 12 * num_classes  # scores at the picture's size, their softmax, and its sum
     if size_hw[0] * size_hw[1] * pixel_bytes <= BUDGET_BYTES:
         return None
-    side = int(math.sqrt(BUDGET_BYTES / pixel_bytes)) // GRID * GRID
-    return min(max(side, SMALLEST), LARGEST)
+    return max(SMALLEST, int(math.sqrt(BUDGET_BYTES / pixel_bytes)) // GRID * GRID)
 
 
 def spans(length: int, side: int) -> Iterator[tuple[slice, slice]]:

@@ -140,11 +140,15 @@ def _read_config(path: Path) -> Bundle:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"the bundle's configuration cannot be read: {error!r}",
-            where=path,
-            fix="copy or make the bundle again",
-        ) from None
+        raise _unreadable(error, path) from None
+
+
+def _unreadable(error: Exception, path: Path) -> InputError:
+    return InputError(
+        f"the bundle's configuration cannot be read: {error!r}",
+        where=path,
+        fix="copy or make the bundle again",
+    )
 
 
 def load_model(model: str | Path) -> tuple[FCN, Bundle]:
@@ -155,8 +159,11 @@ def load_model(model: str | Path) -> tuple[FCN, Bundle]:
     """
     bundle, state = read_bundle(model)
     # Weights that are about to be replaced need not be drawn: building on "meta" only makes the shapes.
-    with torch.device("meta"):
-        network = model_from_architecture(bundle.architecture)
+    try:
+        with torch.device("meta"):
+            network = model_from_architecture(bundle.architecture)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(error, find_bundle(model) / CONFIG) from None
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in state.items()}
     if expected != found:

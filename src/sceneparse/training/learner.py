@@ -86,7 +86,7 @@ class Learner:
             their loss before the step, float32 scalar on the device.
 
         Raises:
-            InputError: the GPU's memory is full, or an operation cannot be deterministic.
+            InputError: memory is full, an operation cannot be deterministic, or a batch is too small.
         """
         settings = self.config.optimizer
         self.rate = learning_rate(settings, step, self.config.steps)
@@ -180,6 +180,13 @@ def _explained() -> Iterator[None]:
             "the GPU's memory is full",
             fix="go on with --resume and half the --batch-size, --set accumulate twice what it was; or "
             "--precision bf16",
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            "batch normalisation has nothing to average over: one picture of one cell at the greatest stride",
+            fix="a larger --batch-size or --size",
         ) from error
     except RuntimeError as error:
         if "deterministic" not in str(error):

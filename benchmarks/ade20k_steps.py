@@ -78,7 +78,10 @@ def main() -> int:
         print(f"{photo}: {', '.join(names)}")
     passed = last < first and not missing and len(classes) == 3 and samples > 0
     write_result(
-        "ade20k_steps", "twenty steps of FCN-8s VGG19 on ADE20K's samples", figures | {"passed": passed}
+        "ade20k_steps",
+        "twenty steps of FCN-8s VGG19 on ADE20K's samples",
+        figures | {"passed": passed},
+        command="python benchmarks/ade20k_steps.py --sample FOLDER",
     )
     return 0 if passed else 1
 

@@ -14,11 +14,7 @@ Prints a table, writes benchmarks/results/compare_pytorch_fcn_<hardware>_<date>.
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +22,7 @@ import types
 from pathlib import Path
 
 import torch
+from provenance import write_result
 from torch import nn
 
 from sceneparse.models import ModelOptions, build_model, load_weights
@@ -142,30 +139,23 @@ def main() -> int:
     passed = worst <= LIMIT
     print(f"largest difference {worst:.2e}, limit {LIMIT:g}: {'passed' if passed else 'FAILED'}")
 
-    hardware = f"{platform.machine()}-{os.cpu_count()}cores"
-    date = datetime.date.today().isoformat()
-    record = {
-        "question": "max |difference| of logits, ours against pytorch-fcn, same random weights and image",
+    figures = {
         "passed": passed,
         "limit": LIMIT,
         "worst": worst,
+        "comparisons": sum(len(rows) for rows in results.values()),
         "results": results,
         "classes": CLASSES,
         "seed": arguments.seed,
+        "threads": torch.get_num_threads(),
         "reference_commit": git(arguments.reference, "rev-parse", "HEAD"),
-        "our_commit": git(MODELS, "rev-parse", "HEAD"),
-        "our_models_changed_since": bool(git(MODELS, "status", "--porcelain", ".")),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "hardware": {
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-        },
-        "date": date,
     }
-    out = Path(__file__).parent / "results" / f"compare_pytorch_fcn_{hardware}_{date}.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(record, indent=2) + "\n")
+    write_result(
+        "compare_pytorch_fcn",
+        "largest difference of logits, ours against pytorch-fcn, same random weights and image",
+        figures,
+        command="python benchmarks/compare_pytorch_fcn.py --reference pytorch-fcn",
+    )
     return 0 if passed else 1
 
 

@@ -20,6 +20,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("what", help="first part of the result file's name")
+    parser.add_argument("--command", required=True, help="how to repeat the run")
+    parser.add_argument("--note", help="what else has to be known of it")
     arguments = parser.parse_args()
     run: Path = arguments.run
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
@@ -51,7 +53,14 @@ def main() -> None:
         "settings": {k: v for k, v in config.to_dict().items() if k != "data"},
         "trained_on": {"versions": facts["versions"], "hardware": facts["hardware"], "git": facts["git"]},
     }
-    write_result(arguments.what, "mean IoU of the best checkpoint of a run, and its cost", figures)
+    if arguments.note:
+        figures["note"] = arguments.note
+    write_result(
+        arguments.what,
+        "mean IoU of the best checkpoint of a run, and its cost",
+        figures,
+        command=arguments.command,
+    )
     print(f"mean IoU {figures['mean_iou']:.4f} in {figures['training_minutes']:.1f} minutes of training")
 
 

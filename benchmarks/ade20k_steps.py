@@ -52,7 +52,18 @@ def main() -> int:
         folder = arguments.keep or Path(temporary)
         data, run, out = folder / "ADEChallengeData2016", folder / "run", folder / "predictions"
         challenge_layout(arguments.sample, data)
-        settings = ["--model", "fcn8s-vgg19", "--size", "224,224", "--batch-size", "4", "--steps", "20"]
+        settings = [
+            "--model",
+            "fcn8s-vgg19",
+            "--size",
+            "224,224",
+            "--batch-size",
+            "4",
+            "--steps",
+            "20",
+            "--set",
+            "eval_every=10",
+        ]
         subprocess.run([*command, "train", str(data), "--out", str(run), *settings], check=True)
         photos = str(data / "images" / "validation")
         subprocess.run([*command, "predict", str(run), photos, "--out", str(out)], check=True)

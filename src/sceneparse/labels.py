@@ -10,6 +10,7 @@ Three kinds of number meet here and are never mixed:
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +58,9 @@ class LabelSet:
         for what, values in (("name", self.names), ("file number", self.file_numbers + self.ignored)):
             twice = sorted({str(v) for v in values if values.count(v) > 1})
             if twice:
-                raise InputError(f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}")
+                raise InputError(
+                    f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}"
+                )
         for number in self.file_numbers + self.ignored:
             if not 0 <= number <= MAX_FILE_NUMBER:
                 raise InputError(f"file number {number} is outside 0..{MAX_FILE_NUMBER}")
@@ -123,7 +126,7 @@ class LabelSet:
         return np.asarray(self.file_numbers, self.file_dtype)[index]
 
     def file_palette(self) -> bytes:
-        """768 bytes for ``PIL.Image.putpalette``: entry n is the colour of file number n; unused entries black."""
+        """768 bytes for ``PIL.Image.putpalette``: entry n is the colour of file number n, black if unused."""
         table = np.zeros((256, 3), np.uint8)
         for number, color in zip(self.file_numbers, self.palette, strict=True):
             if number < 256:
@@ -174,7 +177,9 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
     return tuple(colors)
 
 
-def label_set_from_names(names: Sequence[str], *, first_number: int = 0, ignored: Iterable[int] = ()) -> LabelSet:
+def label_set_from_names(
+    names: Sequence[str], *, first_number: int = 0, ignored: Iterable[int] = ()
+) -> LabelSet:
     """Classes numbered from ``first_number`` in the order given, coloured by :func:`distinct_colors`."""
     return LabelSet(
         names=tuple(names),
@@ -185,8 +190,8 @@ def label_set_from_names(names: Sequence[str], *, first_number: int = 0, ignored
 
 
 def _read_table(name: str, *, ignored: tuple[int, ...]) -> LabelSet:
-    with resources.files("sceneparse.labelsets").joinpath(f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    text = resources.files("sceneparse.labelsets").joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
     return LabelSet(
         names=tuple(r["name"] for r in rows),
         file_numbers=tuple(int(r["number"]) for r in rows),

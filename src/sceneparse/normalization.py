@@ -21,8 +21,10 @@ class Normalization:
     Args:
         mean: per channel RGB, in units of the scaled pixel.
         std: per channel RGB, positive.
-        max_value: what a white pixel becomes before the mean is taken: 1 (torchvision, timm) or 255 (MatConvNet).
-        bgr: the weights take channels in the order blue, green, red (Caffe). Mean and std are still given RGB.
+        max_value: what a white pixel becomes before the mean is taken: 1 (torchvision, timm) or 255
+            (MatConvNet).
+        bgr: the weights take channels in the order blue, green, red (Caffe). Mean and std are still given
+            RGB.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -32,13 +34,17 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or self.max_value <= 0:
-            raise InputError(f"normalization needs three means, three positive deviations and a positive range: {self}")
+            raise InputError(
+                f"normalization needs three means, three positive deviations and a positive range: {self}"
+            )
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) RGB to float32 of the same shape, in the same memory format."""
         device = images.device
         scale = torch.tensor([self.max_value / 255 / s for s in self.std], device=device).view(1, 3, 1, 1)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=device).view(1, 3, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=device).view(
+            1, 3, 1, 1
+        )
         out = images.float() * scale + shift
         return out.flip(1) if self.bgr else out
 

@@ -170,7 +170,7 @@ class FCN(nn.Module):
     """
 
     encoder: nn.Module
-    head: FCNHead | WideHead
+    head: Head
 
     def __init__(self, encoder: nn.Module, head: Head, num_classes: int) -> None:
         super().__init__()

@@ -57,6 +57,20 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def make_parent(path: Path) -> None:
+    """Make the folder of a file.
+
+    Raises:
+        InputError: a file is in its place, or it may not be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder cannot be made: {error.strerror}", where=path.parent, fix="choose another folder"
+        ) from None
+
+
 def link_or_copy(source: Path, path: Path) -> None:
     """Give a file a second name, replacing what had it; a copy where the disk has no hard links.
 

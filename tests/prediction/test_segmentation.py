@@ -135,7 +135,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
     path.write_bytes(b"before")
 
     def full(self, target, format):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
@@ -143,5 +143,5 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
         save_png(Image.new("L", (2, 2)), path)
     assert path.read_bytes() == b"before"
     assert len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be made"):
         save_shares_csv(path / "shares.csv", [])  # a file where a folder is needed

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sceneparse.errors import InputError
+from sceneparse.files import make_parent, write_atomically, write_text
 from sceneparse.labels import Color, LabelSet
 from sceneparse.prediction import render
 from sceneparse.prediction.legend import IGNORED, number_counts
@@ -160,8 +160,9 @@ def save_png(picture: Image.Image, path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written; what was at ``path`` before is still there.
     """
-    with _replacing(Path(path)) as part:
-        picture.save(part, format="PNG")
+    path = Path(path)
+    make_parent(path)
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))
 
 
 def save_shares_csv(path: str | Path, rows: Iterable[ShareRow]) -> None:
@@ -169,36 +170,18 @@ def save_shares_csv(path: str | Path, rows: Iterable[ShareRow]) -> None:
 
     Args:
         path: written whole or not at all; folders on the way are made.
-        rows: from :meth:`Segmentation.share_rows`; taken one at a time.
+        rows: from :meth:`Segmentation.share_rows`.
 
     Raises:
         InputError: the file cannot be written; what was at ``path`` before is still there.
     """
-    with _replacing(Path(path)) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(ShareRow._fields)
-        table.writerows((*row[:3], f"{row.share:.6f}", row.pixels) for row in rows)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to, which then takes its place in one step."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield part
-            os.replace(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
-    except OSError as error:
-        raise InputError(
-            f"the file cannot be written: {error.strerror or error}",
-            where=path,
-            fix="check the folder and the disk",
-        ) from error
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(ShareRow._fields)
+    table.writerows((*row[:3], f"{row.share:.6f}", row.pixels) for row in rows)
+    path = Path(path)
+    make_parent(path)
+    write_text(path, text.getvalue())
 
 
 def _description(value: object) -> str:

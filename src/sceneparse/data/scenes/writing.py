@@ -18,6 +18,7 @@ from PIL import Image
 import sceneparse.data.scenes.drawing as drawing
 from sceneparse.data.scenes.classes import scenes_label_set
 from sceneparse.errors import InputError
+from sceneparse.files import write_text
 
 SPLITS = ("train", "val")
 
@@ -88,10 +89,9 @@ def write_scenes(
     for done, _ in enumerate(_drawn(jobs, workers), start=1):
         if on_scene is not None:
             on_scene(done)
-    _write_text(root / "dataset.yaml", _yaml())
-    _write_text(
-        _marker(root), json.dumps(wanted, indent=1) + "\n"
-    )  # last: its presence says all the rest is complete
+    write_text(root / "dataset.yaml", _yaml())
+    # Last: its presence says that all the rest is complete.
+    write_text(_marker(root), json.dumps(wanted, indent=1) + "\n")
     return root / "dataset.yaml"
 
 
@@ -168,12 +168,6 @@ def _clear(root: Path) -> None:
             )
         for file in files:
             file.unlink()
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _yaml() -> str:

@@ -83,8 +83,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         InputError: missing, damaged, or of another program.
     """
     try:
-        # Not memory-mapped: the tensors would hold on to a file that the next save replaces.
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        # Not memory-mapped: the tensors would hold on to a file that the next save replaces. Opened here:
+        # torch cannot open every name on Windows.
+        with path.open("rb") as file:
+            values = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError("no checkpoint", where=path, fix="train without --resume") from None
     except pickle.UnpicklingError:

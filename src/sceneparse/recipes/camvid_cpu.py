@@ -29,6 +29,6 @@ def camvid_cpu() -> RunConfig:
         ),
         loss=LossConfig(class_weights="enet"),
         batch_size=8,
-        steps=4000,
+        steps=2600,
         eval_every=400,
     )

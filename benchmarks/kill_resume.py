@@ -1,19 +1,19 @@
 """Five kills (-9) at random moments, then resume: is the end bit-equal to the run that was never killed?
 
-    python benchmarks/kill_resume.py [--data DATA] [--steps 60] [--kills 5] [--seed 0]
+    python benchmarks/kill_resume.py [--data DATA] [--steps 200] [--kills 5] [--seed 0]
 
-Trains twice through the command line, on the processor with --deterministic: once undisturbed, once killed at
-moments drawn at random, at least one of them while a checkpoint is half written, and resumed after each. Then
-compares every tensor of last.ckpt and best.ckpt, the shipped weights, and the rows of metrics.csv and
-losses.csv. Prints a table, writes results/kill_resume_HARDWARE_DATE.json, and fails on any difference.
+Trains twice through the command line, on the processor with --deterministic: once undisturbed, once killed
+and resumed. The kills come when a step drawn at random has been logged and up to half a second later, one in
+the first seconds of a process, one while a checkpoint is half written. Every kill must have hit a run before
+its end. Then compares every tensor of last.ckpt and best.ckpt, the shipped weights, and the rows of
+metrics.csv and losses.csv. Prints a table, writes results/kill_resume_HARDWARE_DATE.json, and fails on any
+difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import datetime
-import json
 import os
 import random
 import re
@@ -22,18 +22,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import write_result
 from safetensors.torch import load_file
 
 from sceneparse.data.scenes import write_scenes
-from sceneparse.environment import describe
-from sceneparse.files import write_text
 from sceneparse.training.checkpoint import load_checkpoint
 
-RESULTS = Path(__file__).parent / "results"
 TIMING = ("images_per_second", "data_wait", "seconds")
 
 
@@ -70,36 +69,42 @@ def finish(process: subprocess.Popen[str]) -> float:
     return time.monotonic() - began
 
 
-def wait_until(process: subprocess.Popen[str], happened: Any) -> bool:
-    """False when the run ended first."""
+def logged_step(run: Path) -> int:
+    """The last step in losses.csv, which is written at every save."""
+    try:
+        return int((run / "losses.csv").read_text(encoding="utf-8").splitlines()[-1].partition(",")[0])
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     while not happened():
         if process.poll() is not None:
-            finish(process)
-            return False
+            raise SystemExit(
+                f"the run ended before it could be killed: more --steps\n{process.communicate()[1]}"
+            )
         time.sleep(0.002)
-    return True
 
 
-def kill(process: subprocess.Popen[str], run: Path, moment: str, rng: random.Random, span_s: float) -> dict:
+def kill(process: subprocess.Popen[str], run: Path, moment: str, step: int, delay_s: float) -> dict[str, Any]:
     """Kill -9 at a moment of the kind; what it came upon."""
     checkpoints = run / "checkpoints"
-    if moment == "in a save":
-        hit = wait_until(process, lambda: checkpoints.is_dir() and any(checkpoints.glob(".*.tmp")))
+    if moment == "while it starts":
+        ends = time.monotonic() + 6 * delay_s
     else:
-        ends = time.monotonic() + rng.uniform(0, span_s)
-        hit = wait_until(process, lambda: time.monotonic() > ends)
-    if not hit:
-        return {"moment": moment, "state": "the run had ended before"}
+        resumed_at = logged_step(run)
+        wait_until(process, lambda: logged_step(run) > max(step, resumed_at))
+        ends = time.monotonic() + delay_s
+    if moment == "in a save":
+        wait_until(process, lambda: any(checkpoints.glob(".*.tmp")))
+    else:
+        wait_until(process, lambda: time.monotonic() > ends)
     process.kill()
     process.communicate()
     half = sorted(re.sub(r"\d+", "N", p.name) for p in run.rglob(".*.tmp"))
     last = checkpoints / "last.ckpt"
-    step = load_checkpoint(last).progress.step if last.is_file() else None
-    if step is not None:
-        state = f"saved at step {step}"
-    else:
-        state = "nothing saved yet" if (run / "config.yaml").is_file() else "no run yet"
-    return {"moment": moment, "state": state, "half_written": half}
+    saved = load_checkpoint(last).progress.step if last.is_file() else None
+    return {"moment": moment, "last_checkpoint_step": saved, "half_written": half}
 
 
 def tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
@@ -141,7 +146,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="a data set instead of the built-in scenes")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
@@ -154,21 +159,16 @@ def main() -> int:
         first = finish(start(train_command(data, whole, work, options.steps)))
         print(f"unbroken run: {options.steps} steps, {first:.1f} s with start and report", flush=True)
 
-        # The first kill comes into a save, as a run that is killed only while it starts shows little.
-        moments = ["in a save"] + [
-            rng.choice(("in a save", "at random", "at random")) for _ in range(options.kills - 1)
-        ]
+        steps = sorted(rng.sample(range(options.steps * 3 // 4), options.kills))
+        moments = ["at random"] * options.kills
+        moments[1:3] = ["while it starts", "in a save"][: options.kills - 1]
         kills = []
-        for moment in moments:
-            again = (run / "config.yaml").is_file()
+        for moment, step in zip(moments, steps, strict=True):
             command = train_command(data, run, work, options.steps)
-            if again:
+            if (run / "config.yaml").is_file():
                 command = [*command[:7], "--resume"]
-            kills.append(kill(start(command), run, moment, rng, span_s=first))
-            print(
-                f"kill {len(kills)} {moment}: {kills[-1]['state']} {kills[-1].get('half_written', '')}",
-                flush=True,
-            )
+            kills.append(kill(start(command), run, moment, step, rng.uniform(0, 0.5)))
+            print(f"kill {len(kills)}: {kills[-1]}", flush=True)
         finish(start([*train_command(data, run, work, options.steps)[:7], "--resume"]))
         parts = compare(run, whole)
     finally:
@@ -179,26 +179,21 @@ def main() -> int:
     equal = not any(counts["different"] for counts in parts.values())
     print("bit-equal" if equal else "NOT EQUAL")
 
-    facts = describe()
-    hardware = re.sub(r"[^A-Za-z0-9]+", "-", facts["hardware"]["processor"]).strip("-").lower()
-    result = {
-        "question": "kill -9 at random moments and resume: bit-equal to the unbroken run?",
-        "command": " ".join(["python", "benchmarks/kill_resume.py", *sys.argv[1:]]),
-        "data": "built-in scenes" if options.data is None else options.data.name,
-        "steps": options.steps,
-        "kills": kills,
-        "compared": parts,
-        "bit_equal": equal,
-        "threads": torch.get_num_threads(),
-        "unbroken_seconds": round(first, 1),
-        "seconds": round(time.monotonic() - began, 1),
-        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        **facts,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"kill_resume_{hardware}_{datetime.date.today()}.json"
-    write_text(path, json.dumps(result, indent=2) + "\n")
-    print(f"{path.name}: {result['seconds']} s")
+    write_result(
+        "kill_resume",
+        "Is a run that was killed (-9) at random moments and resumed the unbroken one, to the bit?",
+        {
+            "bit_equal": equal,
+            "kills": kills,
+            "compared": parts,
+            "data": "built-in scenes" if options.data is None else options.data.name,
+            "steps": options.steps,
+            "threads": torch.get_num_threads(),
+            "unbroken_s": round(first, 1),
+            "whole_s": round(time.monotonic() - began, 1),
+            "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        },
+    )
     return 0 if equal else 1
 
 

@@ -3,18 +3,15 @@
     python benchmarks/startup.py [--images 20000] [--keep DIR]
 
 Makes the image set, then trains one step twice through the command line: the first start makes the pixel
-cache, the second finds it. The clock runs from before the process starts until losses of a step are on the
-disk or the first evaluation begins, whichever a run of one step shows first. Also says how much of it is
-importing, and the load of the machine. Writes results/startup_HARDWARE_DATE.json.
+cache, the second finds it. The clock runs from before the process starts until the loss of the first step is
+on the disk. Also says how much of it is importing, and the load of the machine. Writes
+results/startup_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,11 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from provenance import write_result
 
-from sceneparse.environment import describe
-from sceneparse.files import write_text
-
-RESULTS = Path(__file__).parent / "results"
 TARGET_S = 10.0
 
 
@@ -48,10 +42,7 @@ def make_images(root: Path, count: int) -> None:
 
 
 def first_step_s(data: Path, run: Path, cache: Path) -> float:
-    """Seconds from the start of the process until the first checkpoint begins to be written.
-
-    With checkpoint_minutes=0 that is right after the first step: an upper bound that includes the step.
-    """
+    """Seconds from the start of the process until the first step is logged, as it is before every save."""
     command = [
         *(sys.executable, "-m", "sceneparse", "train", str(data), "--out", str(run)),
         *("--model", "fcn8s-test_efficientnet", "--size", "32,32", "--batch-size", "4", "--steps", "2"),
@@ -107,24 +98,19 @@ def main() -> int:
     print(f"processor time of the whole second run, with evaluation and report: {processor:.1f} s")
     for name, seconds in imports.items():
         print(f"  importing {name}: {seconds['wall_s']} s wall, {seconds['processor_s']} s processor")
-    facts = describe()
-    result = {
-        "question": "seconds from the start of train to its first step, with a cache from the start before",
-        "command": " ".join(["python", "benchmarks/startup.py", *sys.argv[1:]]),
-        "images": options.images,
-        "first_start_s": round(first, 2),
-        "second_start_s": round(second, 2),
-        "second_run_processor_s": round(processor, 2),
-        "imports": imports,
-        "target_s": TARGET_S,
-        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        **facts,
-    }
-    hardware = re.sub(r"[^A-Za-z0-9]+", "-", facts["hardware"]["processor"]).strip("-").lower()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"startup_{hardware}_{datetime.date.today()}.json"
-    write_text(path, json.dumps(result, indent=2) + "\n")
-    print(path.name)
+    write_result(
+        "startup",
+        "Seconds from the start of train to its first step, with the cache that the start before made.",
+        {
+            "images": options.images,
+            "first_start_s": round(first, 2),
+            "second_start_s": round(second, 2),
+            "second_run_processor_s": round(processor, 2),
+            "imports": imports,
+            "target_s": TARGET_S,
+            "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        },
+    )
     return 0 if second < TARGET_S else 1
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import train_arguments, write_data
 from PIL import Image
+from small_data import train_arguments, write_data
 
 from sceneparse.cli import main
 from sceneparse.labels import LABEL_SETS

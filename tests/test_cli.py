@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import train_arguments
+from small_data import train_arguments
 
 import sceneparse
 from sceneparse import cli, cli_verbs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import CLASSES, draw_data
+from boxes import CLASSES, draw_data
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file

@@ -43,7 +43,8 @@ def _fcn(f: Figures) -> str:
 
 def _kills(f: Figures) -> str:
     equal = "bit-equal" if f["bit_equal"] else "NOT equal"
-    return f"{f['kills']} kills, {f['kills_during_save']} of them during a save: weights {equal}"
+    saves = sum(kill["moment"] == "in a save" for kill in f["kills"])
+    return f"{len(f['kills'])} kills, {saves} in the middle of a save: weights {equal}"
 
 
 def _startup(f: Figures) -> str:
@@ -62,6 +63,7 @@ ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 
 def table() -> str:
     """The Markdown table."""
+    notes: list[str] = []
     lines = ["| what | figure | hardware | command |", "| --- | --- | --- | --- |"]
     for what, (title, say) in ROWS.items():
         result = newest(what)
@@ -69,8 +71,12 @@ def table() -> str:
             continue
         hardware = result["environment"]["hardware"]
         where = ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['instructions']}"
-        lines.append(f"| {title} | {say(result['figures'])} | {where} | `{result['command']}` |")
-    return "\n".join(lines)
+        note = result["figures"].get("note")
+        if note is not None:
+            notes.append(f"\\* {title}: {note}")
+        mark = " \\*" if note is not None else ""
+        lines.append(f"| {title}{mark} | {say(result['figures'])} | {where} | `{result['command']}` |")
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
 
 
 def main() -> int:

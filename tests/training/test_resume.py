@@ -322,17 +322,18 @@ def command(config, run, *more):
     new = [
         *("--model", config.model.name, "--size", f"{height},{width}", "--lr", str(config.optimizer.lr)),
         *("--batch-size", str(config.batch_size), "--steps", str(config.steps), "--seed", str(config.seed)),
-        *("--device", "cpu", "--workers", "0", "--deterministic"),
+        *("--device", "cpu", "--deterministic"),
         *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
     ]
     start = [sys.executable, "-m", "sceneparse", "train", config.data.path, "--out", str(run)]
     return [*start, *(more or new)]
 
 
-def started(config, run, *more):
+def started(config, run, *more, workers=0):
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(config, run, *more), env=environment, text=True, **pipes)
+    line = [*command(config, run, *more), "--workers", str(workers)]
+    return subprocess.Popen(line, env=environment, text=True, start_new_session=True, **pipes)
 
 
 def wait_for(process, happened, *, seconds=300):
@@ -341,6 +342,21 @@ def wait_for(process, happened, *, seconds=300):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < ends
         time.sleep(0.003)  # a save takes longer than that
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_sigterm_to_the_whole_group_as_timeout_and_schedulers_send_it(config, tmp_path):
+    long = replace(config, steps=100_000, eval_every=100_000, samples=0, checkpoint_minutes=0.0)
+    run = tmp_path / "run"
+    process = started(long, run, workers=2)
+    wait_for(process, (run / "checkpoints" / "last.ckpt").is_file)
+    os.killpg(process.pid, signal.SIGTERM)  # reaches the workers too
+    said = "".join(process.communicate(timeout=120))
+    assert process.returncode == 143, said
+    assert "stopped at step" in said
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):  # nobody is left
+        os.killpg(process.pid, 0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")

@@ -280,8 +280,7 @@ def _mask_tensor(mask: NDArray[np.integer]) -> Tensor:
 
 
 def _start_worker(_: int) -> None:
-    # Ctrl-C in a terminal reaches every process: the training process decides what to do, workers go on
-    # serving it until told to stop, without a traceback each. A handler for SIGTERM inherited by fork would
-    # keep them alive.
+    # Ctrl-C in a terminal, and SIGTERM from timeout or a scheduler, reach every process of the group: the
+    # training process decides what to do, and workers go on serving it until it tells them to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -63,7 +63,10 @@ class LabelSet:
                 )
         for number in self.file_numbers + self.ignored:
             if not 0 <= number <= MAX_FILE_NUMBER:
-                raise InputError(f"file number {number} is outside 0..{MAX_FILE_NUMBER}")
+                raise InputError(
+                    f"file number {number} is outside 0..{MAX_FILE_NUMBER}",
+                    fix="give the number that pixels of the mask files hold",
+                )
         for color in self.palette:
             if len(color) != 3 or not all(0 <= c <= 255 for c in color):
                 raise InputError(f"colour {color} is not three numbers 0..255")

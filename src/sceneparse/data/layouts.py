@@ -86,12 +86,16 @@ class Dataset:
         """
         if name not in self.splits:
             folders = LAYOUTS[self.layout].folders.get(name) if self.layout in LAYOUTS else None
+            if name not in ("train", "val"):
+                fix = f"choose one of: {', '.join(self.splits)}"
+            elif folders:
+                fix = f"add the folders {' and '.join(folders)}"
+            else:
+                fix = f"add {name} to its dataset.yaml"
             raise InputError(
                 f"the data set has no split {name!r}; it has: {', '.join(self.splits)}",
                 where=self.root,
-                fix=f"add the folders {' and '.join(folders)}"
-                if folders
-                else f"add {name} to its dataset.yaml",
+                fix=fix,
             )
         return self.splits[name]
 

@@ -344,7 +344,7 @@ def format_table(numbers: dict[str, Any], *, worst: int = 5) -> Group:
 
     rows: Sequence[dict[str, Any]] = sorted(numbers["per_class"], key=lambda row: row["id"])
     scored = sorted((row for row in rows if row["iou"] is not None), key=lambda row: row["iou"])
-    lowest = scored[:worst] if len(scored) > worst else []
+    lowest = [row for row in scored[:worst] if row["iou"] < 1] if len(scored) > worst else []
     table = Table(header_style="bold")
     for heading in ("number", "class", "IoU", "accuracy", "share of pixels"):
         table.add_column(heading, justify="left" if heading == "class" else "right")

@@ -36,9 +36,9 @@ from sceneparse.training.checkpoint import Checkpoint, Progress, save_checkpoint
 from sceneparse.training.learner import Learner
 from sceneparse.training.loss import class_weights
 from sceneparse.training.optim import learning_rate
+from sceneparse.training.prepared import Prepared, RunResult
 from sceneparse.training.progress import ProgressLine, duration, say
 from sceneparse.training.resume import require_length
-from sceneparse.training.run import Prepared, RunResult
 from sceneparse.training.signals import StopRequest
 from sceneparse.training.validation import Validation, collapse_warning, validate
 

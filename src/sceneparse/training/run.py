@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,7 @@ from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
 from sceneparse.settings import from_plain
 from sceneparse.training.checkpoint import Checkpoint, load_checkpoint
+from sceneparse.training.prepared import Prepared, RunResult
 from sceneparse.training.progress import say
 from sceneparse.training.resume import (
     changed_settings,
@@ -41,50 +42,6 @@ from sceneparse.training.resume import (
 )
 
 __all__ = ["Prepared", "RunResult", "cache_folder", "config_for_resume", "make_network", "train"]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Args:
-        run: the run folder.
-        step: optimizer steps done.
-        steps: optimizer steps in all.
-        mean_iou: of the best evaluation, nan without one.
-        best_step: step of it.
-        stopped_by: number of the signal that ended it early, or None.
-    """
-
-    run: Path
-    step: int
-    steps: int
-    mean_iou: float
-    best_step: int
-    stopped_by: int | None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything the loop needs, checked.
-
-    Args:
-        run: the run folder.
-        config: resolved.
-        dataset: as opened.
-        train: cache of the training split, masks at the size of the images.
-        val: cache of the validation split, masks at their own size.
-        console: where to print.
-        command: how to repeat the run.
-    """
-
-    run: Path
-    config: RunConfig
-    dataset: Dataset
-    train: PixelCache
-    val: PixelCache
-    console: Console
-    command: str
 
 
 def train(
@@ -109,8 +66,6 @@ def train(
     Raises:
         InputError: wrong data, settings or weights; a non-finite loss; a full disk.
     """
-    from sceneparse.training.loop import Loop
-
     console = console or Console(stderr=True)
     run = Path(out)
     checkpoint, old = None, config
@@ -138,6 +93,9 @@ def train(
     else:  # what the run started from is in the checkpoint, and need not be there any more
         network = build_model(config.model.name, dataset.labels.num_classes, config.model.options)
         normalization = Normalization.from_dict(checkpoint.normalization)
+    # Lightning takes seconds to import: wrong data and weights are said before.
+    from sceneparse.training.loop import Loop
+
     with _determinism(config.deterministic):
         loop = Loop(prepared, network, normalization, checkpoint)
         _write_start(prepared)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from sceneparse.data.scenes.canvas import Canvas, Ellipse, Floats, Patch, Point, hsv
 from sceneparse.data.scenes.classes import BED, CABINET, CURTAIN, DOOR, PAINTING, SOFA, WINDOWPANE
+from sceneparse.data.scenes.room import Room
 from sceneparse.data.scenes.textures import folds, textured, tiled
-
-if TYPE_CHECKING:
-    from sceneparse.data.scenes.indoor import Room
 
 
 def _block(

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sceneparse.data.scenes import furniture
-from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Patch, Point, hsv, rgb
+from sceneparse.data.scenes.canvas import HEIGHT, Canvas, Floats, Patch, Point, rgb
 from sceneparse.data.scenes.classes import CEILING, FLOOR, UNLABELLED, WALL
 from sceneparse.data.scenes.figures import draw_person
+from sceneparse.data.scenes.room import Room
 from sceneparse.data.scenes.textures import folds, ground, textured, tiled
-
-
-@dataclass(frozen=True)
-class Room:
-    """Lines of a room: the vanishing point and the back wall's rectangle, in units; its one colour family."""
-
-    vanishing: Point
-    left: float
-    top: float
-    right: float
-    bottom: float
-    hue: float
-    saturation: float
-
-    def tone(self, canvas: Canvas, low: float, high: float) -> Floats:
-        """A colour of the room's family: wall, floor, ceiling, door and wood all come from here."""
-        hue = self.hue + canvas.between(-0.03, 0.03)
-        return hsv(hue, self.saturation * canvas.between(0.5, 1.3), canvas.between(low, high))
 
 
 def draw_room(canvas: Canvas) -> None:

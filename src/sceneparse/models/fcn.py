@@ -17,16 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sceneparse.models.encoder import DEEPEST
-from sceneparse.models.fused import FusedHead
+from sceneparse.models.fused import FusedHead, stride_key
 from sceneparse.models.upsample import bilinear_transposed_conv, mixing_transposed_conv
 
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
 """Factors on pool4 and pool3 in the paper's FCN-8s trained at once (PAMI 2016, section 4.3): they bring the
 raw activations of the pools to the scale of fc7's, which stage-wise training would learn."""
-
-
-def _key(stride: int) -> str:
-    return f"stride{stride}"
 
 
 def _zero_score(channels: int, num_classes: int) -> nn.Conv2d:
@@ -73,7 +69,7 @@ class FCNHead(nn.Module):
         self.learned = upsampling == "learned"
         self.scales = dict(scales)
         self.dropout = nn.Dropout(dropout)
-        self.score = nn.ModuleDict({_key(s): _zero_score(channels[s], num_classes) for s in strides})
+        self.score = nn.ModuleDict({stride_key(s): _zero_score(channels[s], num_classes) for s in strides})
         self.up = nn.ModuleDict()
         # Nonzero origins are the published geometry: its transposed convolutions keep the border that they
         # reach beyond their input, so each moves the origin of the map back by half the stride it came from.
@@ -82,11 +78,11 @@ class FCNHead(nn.Module):
         self.skip_offset: dict[int, int] = {}
         for coarse, fine in pairwise((*strides, 1)):
             if self.learned:
-                self.up[_key(coarse)] = bilinear_transposed_conv(
+                self.up[stride_key(coarse)] = bilinear_transposed_conv(
                     num_classes, coarse // fine, keep_border=keep_border
                 )
             else:
-                self.up[_key(coarse)] = nn.Upsample(
+                self.up[stride_key(coarse)] = nn.Upsample(
                     scale_factor=coarse // fine, mode="bilinear", align_corners=False
                 )
             origin -= coarse // 2 if keep_border else 0
@@ -97,16 +93,16 @@ class FCNHead(nn.Module):
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H', W'); the image begins at ``image_offset``."""
-        return self.up[_key(self.strides[-1])](self.scores(features))
+        return self.up[stride_key(self.strides[-1])](self.scores(features))
 
     def scores(self, features: dict[int, Tensor]) -> Tensor:
         """The fused scores (B, K, h, w) at the finest stride, before the last upsampling."""
         deepest, *finer = self.strides
-        fused = self.score[_key(deepest)](self.dropout(features[deepest]))
+        fused = self.score[stride_key(deepest)](self.dropout(features[deepest]))
         for coarse, fine in zip(self.strides, finer, strict=False):
-            fused = self.up[_key(coarse)](fused)
+            fused = self.up[stride_key(coarse)](fused)
             skip = features[fine] * self.scales[fine] if fine in self.scales else features[fine]
-            skip = self.score[_key(fine)](skip)
+            skip = self.score[stride_key(fine)](skip)
             fused = fused + _crop(skip, self.skip_offset[fine], fused.shape[-2:])
         return fused
 
@@ -136,21 +132,21 @@ class WideHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         score = nn.Conv2d(channels[32], num_classes, 1)
         nn.init.xavier_normal_(score.weight)
-        self.score = nn.ModuleDict({_key(32): score})
+        self.score = nn.ModuleDict({stride_key(32): score})
         self.up = nn.ModuleDict(
             {
-                _key(32): mixing_transposed_conv(num_classes, channels[16], 2),
-                _key(16): mixing_transposed_conv(channels[16], channels[8], 2),
-                _key(8): mixing_transposed_conv(channels[8], num_classes, 8, gain=0.01),
+                stride_key(32): mixing_transposed_conv(num_classes, channels[16], 2),
+                stride_key(16): mixing_transposed_conv(channels[16], channels[8], 2),
+                stride_key(8): mixing_transposed_conv(channels[8], num_classes, 8, gain=0.01),
             }
         )
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H, W)."""
-        score = self.score[_key(32)](self.dropout(features[32]))
-        fused = self.up[_key(32)](score) + features[16]
-        fused = self.up[_key(16)](fused) + features[8]
-        return self.up[_key(8)](fused)
+        score = self.score[stride_key(32)](self.dropout(features[32]))
+        fused = self.up[stride_key(32)](score) + features[16]
+        fused = self.up[stride_key(16)](fused) + features[8]
+        return self.up[stride_key(8)](fused)
 
 
 Head = FCNHead | WideHead | FusedHead

@@ -20,7 +20,8 @@ from sceneparse.models.upsample import bilinear_transposed_conv
 WIDTH = 64
 
 
-def _key(stride: int) -> str:
+def stride_key(stride: int) -> str:
+    """Name of the layer of a stride in a head's state dict."""
     return f"stride{stride}"
 
 
@@ -54,7 +55,9 @@ class FusedHead(nn.Module):
         self.learned = upsampling == "learned"
         self.lateral = nn.ModuleDict(
             {
-                _key(s): nn.Sequential(nn.Conv2d(channels[s], width, 1, bias=False), nn.BatchNorm2d(width))
+                stride_key(s): nn.Sequential(
+                    nn.Conv2d(channels[s], width, 1, bias=False), nn.BatchNorm2d(width)
+                )
                 for s in strides
             }
         )
@@ -77,9 +80,9 @@ class FusedHead(nn.Module):
     def scores(self, features: dict[int, Tensor]) -> Tensor:
         """Scores (B, K, h, w) at the finest stride, before the last upsampling."""
         deepest, *finer = self.strides
-        fused = F.relu(self.lateral[_key(deepest)](features[deepest]))
+        fused = F.relu(self.lateral[stride_key(deepest)](features[deepest]))
         for stride in finer:
-            lateral = self.lateral[_key(stride)](features[stride])
+            lateral = self.lateral[stride_key(stride)](features[stride])
             coarse = F.interpolate(fused, size=lateral.shape[-2:], mode="bilinear", align_corners=False)
             fused = F.relu(coarse + lateral)
         return self.score(self.dropout(self.smooth(fused)))

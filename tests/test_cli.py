@@ -93,7 +93,7 @@ def test_flags_of_the_contract():
     [
         ("exprt", "unknown verb 'exprt'"),
         ("trian x --out y", "Did you mean 'train'"),
-        ("serve x", "one of: demo, train, evaluate, score, predict, report, env"),
+        ("serve x", f"one of: {', '.join(VERBS)}"),
         ("train x --out y --stpes 5", "unknown flag '--stpes'. Did you mean '--steps'"),
         ("train x --out y --step 5", "unknown flag '--step'. Did you mean '--steps'"),
         ("evaluate m d --jsn=f", "unknown flag '--jsn'. Did you mean '--json'"),

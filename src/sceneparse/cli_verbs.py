@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sceneparse.cli_data_verbs import DATA_VERBS
 from sceneparse.cli_types import assignment, scales, size, tile
-
-Parser = argparse.ArgumentParser
-Options = argparse.Namespace
+from sceneparse.cli_verb import Options, Parser, Verb
 
 _MODEL = "run folder that train made, or a bundle folder (its model/)"
 _DATA = "folder in a recognised layout, or a dataset.yaml"
 _SHIPPED = "ade20k, ade20k-151 or camvid"
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb.
-
-    Args:
-        name: as typed.
-        summary: its line in the list of verbs.
-        description: top of its help page.
-        examples: bottom of its help page.
-        add_arguments: fills its parser.
-        call: does it; returns the exit code.
-    """
-
-    name: str
-    summary: str
-    description: str
-    examples: str
-    add_arguments: Callable[[Parser], None]
-    call: Callable[[Options], int]
 
 
 def _demo_arguments(parser: Parser) -> None:
@@ -346,6 +321,7 @@ VERBS = (
         _demo_arguments,
         _demo,
     ),
+    *DATA_VERBS,
     Verb(
         "train",
         "train a network on your images and masks; leaves a run folder",

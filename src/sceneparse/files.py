@@ -57,6 +57,31 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def read_text(path: Path, *, most: int) -> str:
+    """A UTF-8 text file, with or without a byte order mark; line ends become ``\\n``.
+
+    Args:
+        path: the file.
+        most: bytes that such a file may have at most.
+
+    Raises:
+        InputError: not there, not readable, larger, or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read the file: {reason}", where=path, fix="check path and access") from None
+    if len(data) > most:
+        raise InputError(f"a text file of over {most} bytes", where=path, fix="name the right file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("not a text file in UTF-8", where=path, fix="save it as UTF-8 text") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def make_parent(path: Path) -> None:
     """Make the folder of a file.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -37,6 +37,7 @@ class LabelSet:
         file_numbers: the K numbers of the classes in label files, 0..65535, all different.
         palette: K colours, RGB 0..255.
         ignored: file numbers that mean "no class": without effect on loss, gradient and score.
+        merged: (number, file number of the class it counts as): further numbers in label files.
 
     Raises:
         InputError: lengths differ, a number or name is given twice, or a value is out of range.
@@ -46,6 +47,7 @@ class LabelSet:
     file_numbers: tuple[int, ...]
     palette: tuple[Color, ...]
     ignored: tuple[int, ...] = ()
+    merged: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -55,13 +57,14 @@ class LabelSet:
                 f"{len(self.names)} names, {len(self.file_numbers)} file numbers and "
                 f"{len(self.palette)} colours: each class needs one of each"
             )
-        for what, values in (("name", self.names), ("file number", self.file_numbers + self.ignored)):
+        assert {into for _, into in self.merged} <= set(self.file_numbers), self.merged
+        for what, values in (("name", self.names), ("file number", self.known_numbers)):
             twice = sorted({str(v) for v in values if values.count(v) > 1})
             if twice:
                 raise InputError(
                     f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}"
                 )
-        for number in self.file_numbers + self.ignored:
+        for number in self.known_numbers:
             if not 0 <= number <= MAX_FILE_NUMBER:
                 raise InputError(
                     f"file number {number} is outside 0..{MAX_FILE_NUMBER}",
@@ -75,6 +78,11 @@ class LabelSet:
     def num_classes(self) -> int:
         """K."""
         return len(self.names)
+
+    @property
+    def known_numbers(self) -> tuple[int, ...]:
+        """Every number that a label file may hold: of classes, merged and ignored."""
+        return self.file_numbers + tuple(number for number, _ in self.merged) + self.ignored
 
     @property
     def ignore_index(self) -> int:
@@ -96,8 +104,14 @@ class LabelSet:
         """Table from file number to training index; -1 where a number is not in the class list."""
         table = np.full(MAX_FILE_NUMBER + 1, -1, np.int32)
         table[list(self.file_numbers)] = np.arange(self.num_classes)
+        for number, into in self.merged:
+            table[number] = table[into]
         table[list(self.ignored)] = self.ignore_index
         return table
+
+    def index_of(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Training index of each number, :attr:`ignore_index` where it is ignored, -1 where it is unknown."""
+        return self._index_of[numbers]
 
     def to_index(self, mask: NDArray[np.integer], *, path: str | Path | None = None) -> NDArray[np.integer]:
         """File numbers to training indices.
@@ -144,13 +158,14 @@ class LabelSet:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML; :meth:`from_dict` reads them back."""
-        return {
+        plain: dict[str, Any] = {
             "classes": [
                 {"number": n, "name": name, "color": list(color)}
                 for n, name, color in zip(self.file_numbers, self.names, self.palette, strict=True)
             ],
             "ignore": list(self.ignored),
         }
+        return plain | ({"merged": [list(pair) for pair in self.merged]} if self.merged else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LabelSet:
@@ -161,6 +176,7 @@ class LabelSet:
             file_numbers=tuple(int(c["number"]) for c in classes),
             palette=tuple((int(c["color"][0]), int(c["color"][1]), int(c["color"][2])) for c in classes),
             ignored=tuple(int(n) for n in values.get("ignore", ())),
+            merged=tuple((int(number), int(into)) for number, into in values.get("merged", ())),
         )
 
 
@@ -223,10 +239,32 @@ def camvid() -> LabelSet:
     return _read_table("camvid", ignored=(11,))
 
 
+def cityscapes() -> LabelSet:
+    """Cityscapes' 19 evaluated classes by their numbers in ``labelIds`` files, 7 road .. 33 bicycle; the other
+    numbers, 255 for the licence plate's -1 among them, are ignored."""
+    table = _read_table("cityscapes", ignored=())
+    others = tuple(n for n in range(34) if n not in table.file_numbers)
+    return replace(table, ignored=(*others, 255))
+
+
+def cityscapes_train_ids() -> LabelSet:
+    """The same 19 classes by their numbers in ``labelTrainIds`` files, 0 road .. 18 bicycle, 255 ignored."""
+    table = _read_table("cityscapes", ignored=(255,))
+    return replace(table, file_numbers=tuple(range(table.num_classes)))
+
+
+def voc() -> LabelSet:
+    """PASCAL VOC's 21 classes, 0 background .. 20 tv/monitor; 255, the border of objects, is ignored."""
+    return _read_table("voc", ignored=(255,))
+
+
 LABEL_SETS: dict[str, Callable[[], LabelSet]] = {
     "ade20k": ade20k,
     "ade20k-151": ade20k_tutorial,
     "camvid": camvid,
+    "cityscapes": cityscapes,
+    "cityscapes-train-ids": cityscapes_train_ids,
+    "voc": voc,
 }
 
 

@@ -1,135 +1,200 @@
-"""Files in which a person describes a data set: ``dataset.yaml`` and ``classes.txt``.
+"""``dataset.yaml``: a data set said in words.
 
-``dataset.yaml``::
+Every key may be left out. Without ``train``, ``val`` and ``test`` the folder's own layout is recognised, and
+what the file says of classes goes before what is found there::
 
-    path: .                 # root of the other paths; the yaml's own folder if left out
-    train: {images: images/train, masks: masks/train}
-    val: {images: images/val, masks: masks/val}
-    classes: [sky, road, car]          # numbers 0, 1, 2 in the masks; or {1: sky, 2: road};
-                                       # or [{number: 1, name: sky, color: [70, 130, 180]}]
-    ignore: [255]                      # numbers that mean "no class"
-    # label_set: ade20k                # instead of classes and ignore: one that ships with the package
+    path: .                       # root of the other paths; the folder of this file if left out
+    train: {images: photos/train, masks: labels/train}      # or several folders each: [a/photos, b/photos]
+    val: {list: val.txt}          # lines of two columns, image and mask; or, with images and masks, of names
+    form: color                   # index, color, per-class, coco, labelme, yolo; seen from the files if left out
+    classes: [sky, road, car, van, void]    # numbers 0, 1, 2 ...; or {1: sky, 2: road}; or
+                                  # [{number: 1, name: sky, color: [70, 130, 180]}]; or a class file: labelmap.txt
+    ignore: [255, void]           # without effect on loss and score: numbers in the masks, or classes
+    merge: {car: [car, van]}      # one class made of several
+    uncovered: ignore             # or a class: pixels that no polygon and no class file covers
+    class_weights: {car: 2}       # factors on the weights that the loss setting gives; 1 if left out
+    # label_set: ade20k           # instead of classes: a list that ships with the package
 """
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sceneparse.data.class_files import read_class_file
+from sceneparse.data.classes import SourceClasses
 from sceneparse.errors import InputError, nearest
-from sceneparse.labels import LabelSet, distinct_colors, label_set, label_set_from_names
+from sceneparse.files import read_text
+from sceneparse.labels import label_set
 
 EXAMPLE = "classes: [sky, road, car]"
-_KEYS = ("path", "train", "val", "classes", "ignore", "label_set")
-_SPLIT_KEYS = ("images", "masks")
+FORMS = ("index", "color", "per-class", "coco", "labelme", "yolo")
+SPLITS = ("train", "val", "test")
+_KEYS = (
+    *("path", *SPLITS, "form", "classes", "ignore", "merge", "uncovered", "class_weights", "label_set"),
+)
+_SPLIT_KEYS = ("images", "masks", "list")
 _CLASS_KEYS = ("number", "name", "color")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetFile:
-    """What a ``dataset.yaml`` says: root, (images, masks) folders of each split, classes."""
-
-    root: Path
-    folders: dict[str, tuple[Path, Path]]
-    labels: LabelSet
-
-
-def read_class_names(path: Path) -> LabelSet:
-    """``classes.txt``: one name a line; a class's number in the masks is its line, counted from 0.
-
-    Raises:
-        InputError: not UTF-8 text, no name, a blank line between names, or a name given twice.
-    """
-    lines = [line.strip() for line in _read_text(path).rstrip().split("\n")]
-    if lines == [""]:
-        raise InputError("the class list is empty", where=path, fix="write one class name a line")
-    if "" in lines:
-        raise InputError(
-            f"line {lines.index('') + 1} is blank, but every line is a class number",
-            where=path,
-            fix="give that number a name, or remove the line if the numbers in the masks do not count it",
-        )
-    return _located(path, lambda: label_set_from_names(lines))
-
-
-def read_dataset_file(path: Path, *, override: LabelSet | None = None) -> DatasetFile:
-    """Read a ``dataset.yaml``; see the top of this module for its keys.
+class SplitFiles:
+    """Where the images and masks of a split are.
 
     Args:
-        path: the file.
-        override: classes that replace those of the file.
+        images: folders; several are taken together.
+        masks: a folder or COCO document for each of ``images``.
+        list: file with one name or one pair a line; None takes all files.
+        image_ending: what names of images have before the suffix; it is no part of the stem.
+        mask_ending: the same for masks.
+    """
+
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    list: Path | None = None
+    image_ending: str = ""
+    mask_ending: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFile:
+    """What a person says of a data set; whatever is left out is found out from the files.
+
+    Args:
+        path: the ``dataset.yaml``; None without one.
+        root: folder of the data.
+        splits: where each split's files are; empty where the layout is to be recognised.
+        form: one of :data:`FORMS`.
+        classes: as the masks have them.
+        ignore: numbers or names without effect on loss and score.
+        merge: new class to those it takes in.
+        uncovered: "ignore" or the name of a class.
+        class_weights: name of a class after merges to its factor.
+    """
+
+    root: Path
+    path: Path | None = None
+    splits: dict[str, SplitFiles] = field(default_factory=dict)
+    form: str | None = None
+    classes: SourceClasses | None = None
+    ignore: tuple[int | str, ...] = ()
+    merge: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    uncovered: str | None = None
+    class_weights: dict[str, float] = field(default_factory=dict)
+
+
+def read_dataset_file(path: Path) -> DatasetFile:
+    """Read a ``dataset.yaml``; see the top of this module for its keys.
 
     Raises:
         InputError: not YAML, an unknown key (with the nearest known one), a key twice, a value of the wrong
-            kind, no split, or no classes.
+            kind. Names of classes in ``ignore``, ``merge`` and ``uncovered`` are looked up later, when the
+            classes are known.
     """
-    values = _parse(path)
-    _check_keys(values, _KEYS, path, "key")
+    values = parse_yaml(path)
+    check_keys(values, _KEYS, path, "key")
     root = path.parent
-    if "path" in values:
-        root = _folder(values["path"], root, path, "path")
-    folders = {}
-    for split in ("train", "val"):
-        if values.get(split) is None:
-            continue
-        where = values[split]
-        if not isinstance(where, dict) or set(where) != set(_SPLIT_KEYS):
-            if isinstance(where, dict):
-                _check_keys(where, _SPLIT_KEYS, path, f"key in {split}")
-            raise InputError(
-                f"{split} must say where its images and its masks are; got {where!r}",
-                where=path,
-                fix=f"{split}: {{images: FOLDER, masks: FOLDER}}",
-            )
-        images, masks = (_folder(where[key], root, path, f"{split}.{key}") for key in _SPLIT_KEYS)
-        folders[split] = (images, masks)
-    if not folders:
+    if values.get("path") is not None:
+        root = _path(values["path"], root, path, "path")
+    form = values.get("form")
+    if form is not None and form not in FORMS:
         raise InputError(
-            "neither train nor val is given", where=path, fix="train: {images: FOLDER, masks: FOLDER}"
+            f"unknown form of masks {form!r}.{nearest(str(form), FORMS)}",
+            where=path,
+            fix=f"one of: {', '.join(FORMS)}",
         )
-    labels = override or _located(path, lambda: _labels(values, path))
-    return DatasetFile(root=root, folders=folders, labels=labels)
+    uncovered = values.get("uncovered")
+    if uncovered is not None and not isinstance(uncovered, str):
+        raise InputError(
+            f"uncovered must be ignore or the name of a class; got {uncovered!r}",
+            where=path,
+            fix="uncovered: ignore",
+        )
+    return DatasetFile(
+        root=root,
+        path=path,
+        splits={
+            split: _split(values[split], root, path, split)
+            for split in SPLITS
+            if values.get(split) is not None
+        },
+        form=form,
+        classes=_located(path, lambda: _classes(values, root, path)),
+        ignore=_ignored(values.get("ignore"), path),
+        merge=_merges(values.get("merge"), path),
+        uncovered=uncovered,
+        class_weights=_weights(values.get("class_weights"), path),
+    )
 
 
-def _labels(values: dict[str, Any], path: Path) -> LabelSet:
-    if values.get("label_set") is not None:
-        if values.get("classes") is not None or values.get("ignore") is not None:
+def _split(where: object, root: Path, path: Path, split: str) -> SplitFiles:
+    example = f"{split}: {{images: FOLDER, masks: FOLDER}}"
+    if not isinstance(where, dict):
+        raise InputError(
+            f"{split} must say where its images and its masks are; got {where!r}", where=path, fix=example
+        )
+    check_keys(where, _SPLIT_KEYS, path, f"key in {split}")
+    images, masks = (_paths(where.get(key), root, path, f"{split}.{key}") for key in ("images", "masks"))
+    listed = None if where.get("list") is None else _path(where["list"], root, path, f"{split}.list")
+    if bool(images) != bool(masks) or not (images or listed):
+        missing = "masks" if images else "images"
+        raise InputError(
+            f"{split} must say where its images and its masks are; {missing} are not given",
+            where=path,
+            fix=f"{example}; or {split}: {{list: FILE}} with an image and its mask in every line",
+        )
+    if len(images) != len(masks):
+        raise InputError(
+            f"{split} has {len(images)} folders of images and {len(masks)} of masks",
+            where=path,
+            fix="give a folder of masks for each folder of images, in the same order",
+        )
+    return SplitFiles(images=images, masks=masks, list=listed)
+
+
+def _classes(values: dict[str, Any], root: Path, path: Path) -> SourceClasses | None:
+    classes, shipped = values.get("classes"), values.get("label_set")
+    if shipped is not None:
+        if classes is not None:
             raise InputError(
-                "label_set brings its own classes and ignored numbers",
-                where=path,
-                fix="keep label_set or classes",
+                "label_set brings its own classes", where=path, fix="keep label_set or classes"
             )
-        return label_set(str(values["label_set"]))
-    classes, ignored = values.get("classes"), values.get("ignore")
-    ignored = [] if ignored is None else ignored if isinstance(ignored, list) else [ignored]
+        return SourceClasses.of(label_set(str(shipped)))
+    if classes is None:
+        return None
+    if isinstance(classes, str):
+        return read_class_file(_path(classes, root, path, "classes"))
     if isinstance(classes, dict):
         classes = [{"number": number, "name": name} for number, name in classes.items()]
     elif isinstance(classes, list) and not any(isinstance(c, dict) for c in classes):
         classes = [{"number": number, "name": name} for number, name in enumerate(classes)]
     if not isinstance(classes, list) or not classes:
         raise InputError(f"classes must be a list of names; got {classes!r}", where=path, fix=EXAMPLE)
-    colors = distinct_colors(len(classes))
-    names, numbers, palette = [], [], []
-    for entry, color in zip(classes, colors, strict=True):
+    names, numbers, colors = [], [], []
+    for position, entry in enumerate(classes):
         if not isinstance(entry, dict):
             raise InputError(f"class {entry!r} has no number, while others have", where=path, fix=EXAMPLE)
-        _check_keys(entry, _CLASS_KEYS, path, "key in classes")
-        names.append(_name(entry.get("name"), path))
-        numbers.append(_number(entry.get("number"), path, f"number of class {names[-1]!r}"))
-        palette.append(_color(entry["color"], path) if entry.get("color") is not None else color)
-    return LabelSet(
-        names=tuple(names),
-        file_numbers=tuple(numbers),
-        palette=tuple(palette),
-        ignored=tuple(_number(n, path, "ignore") for n in ignored),
-    )
+        check_keys(entry, _CLASS_KEYS, path, "key in classes")
+        names.append(class_name(entry.get("name"), path))
+        # Where colours say what is what, a class needs no number.
+        number = entry.get("number", position if entry.get("color") is not None else None)
+        numbers.append(class_number(number, path, f"number of class {names[-1]!r}"))
+        colors.append(_color(entry["color"], path) if entry.get("color") is not None else None)
+    return SourceClasses(names=tuple(names), numbers=tuple(numbers), colors=tuple(colors))
 
 
-def _name(value: object, path: Path) -> str:
+def class_name(value: object, path: Path) -> str:
+    """A class's name as YAML gives it.
+
+    Raises:
+        InputError: it is not text.
+    """
     if not isinstance(value, str) or not value.strip():
         raise InputError(
             f"class name {value!r} is not text",
@@ -139,9 +204,16 @@ def _name(value: object, path: Path) -> str:
     return value.strip()
 
 
-def _number(value: object, path: Path, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{what} must be a whole number; got {value!r}", where=path, fix="for example 255")
+def class_number(value: object, path: Path, what: str) -> int:
+    """A class's number as YAML gives it; ``what`` names it in the error.
+
+    Raises:
+        InputError: not a whole number from 0 to 65535.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
+        raise InputError(
+            f"{what} must be a whole number from 0 to 65535; got {value!r}", where=path, fix="for example 255"
+        )
     return value
 
 
@@ -150,19 +222,78 @@ def _color(value: object, path: Path) -> tuple[int, int, int]:
         raise InputError(
             f"color must be three numbers; got {value!r}", where=path, fix="color: [70, 130, 180]"
         )
-    red, green, blue = (_number(v, path, "color") for v in value)
+    red, green, blue = (class_number(v, path, "color") for v in value)
+    if max(red, green, blue) > 255:
+        raise InputError(f"color {value} has a number above 255", where=path, fix="color: [70, 130, 180]")
     return red, green, blue
 
 
-def _folder(value: object, root: Path, path: Path, what: str) -> Path:
+def _ignored(value: object, path: Path) -> tuple[int | str, ...]:
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    for entry in values:
+        if not isinstance(entry, str):
+            class_number(entry, path, "ignore")
+    return tuple(values)
+
+
+def _merges(value: object, path: Path) -> dict[str, tuple[str, ...]]:
+    if value is None:
+        return {}
+    example = "merge: {car: [car, van, truck]}"
+    if not isinstance(value, dict):
+        raise InputError(f"merge must name new classes; got {value!r}", where=path, fix=example)
+    merges = {}
+    for new, old in value.items():
+        if not isinstance(old, list) or not old:
+            raise InputError(
+                f"merge {new!r} must list the classes it takes in; got {old!r}", where=path, fix=example
+            )
+        merges[class_name(new, path)] = tuple(class_name(name, path) for name in old)
+    return merges
+
+
+def _weights(value: object, path: Path) -> dict[str, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(
+            f"class_weights must name classes; got {value!r}", where=path, fix="class_weights: {car: 2}"
+        )
+    weights = {}
+    for name, weight in value.items():
+        good = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not good or not (math.isfinite(weight) and weight >= 0):
+            raise InputError(
+                f"the weight of {name!r} must be a number, at least 0; got {weight!r}",
+                where=path,
+                fix="class_weights: {car: 2}",
+            )
+        weights[class_name(name, path)] = float(weight)
+    return weights
+
+
+def _paths(value: object, root: Path, path: Path, what: str) -> tuple[Path, ...]:
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    return tuple(_path(entry, root, path, what) for entry in values)
+
+
+def _path(value: object, root: Path, path: Path, what: str) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise InputError(f"{what} must be a folder; got {value!r}", where=path, fix=f"{what}: FOLDER")
+        raise InputError(f"{what} must be a path; got {value!r}", where=path, fix=f"{what}: FOLDER")
     if os.sep == "/":  # written on Windows, read here
         value = value.replace("\\", "/")
-    return root / Path(value).expanduser()
+    try:
+        return root / Path(value).expanduser()
+    except RuntimeError:  # ~nobody
+        raise InputError(f"{what}: no such user in {value!r}", where=path, fix="write the path out") from None
 
 
-def _check_keys(values: dict[Any, Any], known: tuple[str, ...], path: Path, what: str) -> None:
+def check_keys(values: dict[Any, Any], known: tuple[str, ...], path: Path, what: str) -> None:
+    """Refuse keys that mean nothing.
+
+    Raises:
+        InputError: names the nearest known one.
+    """
     for key in values:
         if key not in known:
             raise InputError(
@@ -172,26 +303,14 @@ def _check_keys(values: dict[Any, Any], known: tuple[str, ...], path: Path, what
             )
 
 
-def _located(path: Path, make: Any) -> LabelSet:
+def _located(path: Path, make: Callable[[], SourceClasses | None]) -> SourceClasses | None:
     """Class lists check themselves, without knowing the file they came from."""
     try:
-        labels: LabelSet = make()
+        return make()
     except InputError as error:
         if error.where is not None:
             raise
         raise InputError(error.what, where=path, fix=error.fix or "correct the class list") from None
-    return labels
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("not a text file in UTF-8", where=path, fix="save it as UTF-8 text") from None
-    except OSError as error:
-        raise InputError(
-            f"cannot read the file: {error.strerror}", where=path, fix="check path and access"
-        ) from None
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -208,11 +327,27 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return mapping
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
+MAX_YAML_BYTES = 4 * 2**20
+"""A class list has kilobytes; a larger file is something else, and YAML would take minutes over it."""
+
+
+def parse_yaml(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file.
+
+    Raises:
+        InputError: no such file, not UTF-8, not YAML, a key twice, anything but keys and values.
+    """
+    text = read_text(path, most=MAX_YAML_BYTES)
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            # An alias costs a few bytes and may stand for as many values as one likes.
+            raise InputError(
+                "aliases (*name) are not read", where=path, fix="write the values out where they are needed"
+            )
         values = yaml.load(text, _UniqueKeyLoader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]

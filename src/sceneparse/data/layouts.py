@@ -1,207 +1,282 @@
-"""From a path to pairs of images and masks with their classes: recognise the layout a person's folder has."""
+"""Layouts that are recognised: where each keeps the images and masks of its splits, and what says its classes."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sceneparse import labels as shipped
-from sceneparse.data.dataset_file import read_class_names, read_dataset_file
-from sceneparse.data.pairs import Mismatches, Pair, match_pairs
+from sceneparse.data.class_files import find_class_file, read_class_file
+from sceneparse.data.classes import SourceClasses
+from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles
+from sceneparse.data.decode import IMAGE_SUFFIXES
+from sceneparse.data.masks.coco import CocoDocument, coco_classes
+from sceneparse.data.masks.labelme import labelme_classes
+from sceneparse.data.masks.yolo import yolo_yaml
 from sceneparse.errors import InputError
-from sceneparse.labels import LabelSet
-
-__all__ = ["LAYOUTS", "Dataset", "Layout", "Pair", "open_dataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where a layout keeps each split's images and masks, below the root.
+    """One layout.
 
     Args:
         title: name for people.
-        folders: split to (images, masks) folders.
-        label_set: the shipped classes it usually has; None where ``classes.txt`` must say.
+        shape: where its files are, in a line.
+        find: what of it is in a folder: each split's files, none if the folder has another layout.
+        form: of its masks; None where the files tell.
+        label_set: the shipped classes it has when no class file is there.
     """
 
     title: str
-    folders: dict[str, tuple[str, str]]
-    label_set: str | None
+    shape: str
+    find: Callable[[Path], dict[str, SplitFiles]]
+    form: str | None = None
+    label_set: str | None = None
+
+
+def _folders(folders: Mapping[str, tuple[str, str]]) -> Callable[[Path], dict[str, SplitFiles]]:
+    """Finds pairs of folders, by split. A split with one of its two folders counts: the other is then named
+    as missing; but pictures that are to be tested, "test", often have no masks."""
+
+    def find(root: Path) -> dict[str, SplitFiles]:
+        found = {}
+        for split, names in folders.items():
+            images, masks = (root / name for name in names)
+            there = (images.is_dir(), masks.is_dir())
+            if all(there) or (any(there) and split != "test"):
+                found[split] = SplitFiles(images=(images,), masks=(masks,))
+        return found
+
+    return find
+
+
+def _camvid(root: Path) -> dict[str, SplitFiles]:
+    """The folder ``train`` alone could be anything."""
+    masks_there = any((root / name).is_dir() for name in ("trainannot", "valannot"))
+    folders = {split: (split, f"{split}annot") for split in SPLITS}
+    return _folders(folders)(root) if masks_there else {}
+
+
+def _cityscapes(root: Path) -> dict[str, SplitFiles]:
+    if not (root / "leftImg8bit").is_dir():
+        return {}
+    found = _folders({split: (f"leftImg8bit/{split}", f"gtFine/{split}") for split in SPLITS})(root)
+    return {
+        split: SplitFiles(
+            images=files.images,
+            masks=files.masks,
+            image_ending="_leftImg8bit",
+            mask_ending=f"_gtFine_{_cityscapes_numbers(files.masks[0])}",
+        )
+        for split, files in found.items()
+    }
+
+
+def _cityscapes_numbers(masks: Path) -> str:
+    """``labelIds``, the official numbers, unless only ``labelTrainIds`` is there."""
+    for kind in ("labelIds", "labelTrainIds"):
+        if next(masks.rglob(f"*_gtFine_{kind}.png"), None) is not None:
+            return kind
+    return "labelIds"
+
+
+def _voc(root: Path) -> dict[str, SplitFiles]:
+    """PASCAL VOC's folders; CVAT's export too, whose only list may be called ``default``."""
+    masks = root / "SegmentationClass"
+    if not masks.is_dir():
+        return {}
+    lists = root / "ImageSets" / "Segmentation"
+    files = {split: lists / f"{split}.txt" for split in SPLITS}
+    splits = {split: path for split, path in files.items() if path.is_file()}
+    if not splits and (lists / "default.txt").is_file():
+        splits = {"train": lists / "default.txt"}
+    images = root / "JPEGImages"
+    if not splits:
+        return {"train": SplitFiles(images=(images,), masks=(masks,))}
+    return {
+        split: SplitFiles(images=(images,), masks=(masks,), list=path) for split, path in splits.items()
+    }
+
+
+_ROBOFLOW = {"train": "train", "val": "valid", "test": "test"}
+"""Folders of Roboflow's exports."""
+
+
+def _roboflow(root: Path) -> dict[str, SplitFiles]:
+    """``train/x.jpg`` beside ``train/x_mask.png`` and ``train/_classes.csv``."""
+    return {
+        split: SplitFiles(images=(root / name,), masks=(root / name,), mask_ending="_mask")
+        for split, name in _ROBOFLOW.items()
+        if (root / name / "_classes.csv").is_file()
+    }
+
+
+def _coco(root: Path) -> dict[str, SplitFiles]:
+    """Roboflow's ``train/_annotations.coco.json``, or ``annotations/*train*.json`` with a folder of images."""
+    found = {
+        split: SplitFiles(images=(root / name,), masks=(root / name / "_annotations.coco.json",))
+        for split, name in _ROBOFLOW.items()
+        if (root / name / "_annotations.coco.json").is_file()
+    }
+    if found or not (root / "annotations").is_dir():
+        return found
+    for split in SPLITS:
+        documents = _coco_documents(root / "annotations", split)
+        folders = [root / name for name in (f"images/{split}", f"images/{split}2017", f"{split}2017", split)]
+        folder = next((f for f in (*folders, root / "images") if f.is_dir()), None)
+        if documents and folder:
+            found[split] = SplitFiles(images=(folder,), masks=(documents[0],))
+    return found
+
+
+def _coco_documents(folder: Path, split: str) -> list[Path]:
+    """Documents of shapes for a split: ``train.json``, ``instances_train2017.json``, the plainest first."""
+    kinds = ("", "instances_", "stuff_")
+    names = [f"{kind}{split}{year}.json" for kind in kinds for year in ("", "2017")]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _labelme(root: Path) -> dict[str, SplitFiles]:
+    """``train/x.jpg`` beside ``train/x.json``."""
+    return {
+        split: SplitFiles(images=(root / split,), masks=(root / split,))
+        for split in SPLITS
+        if _has_pictures_and_documents(root / split)
+    }
+
+
+def _has_pictures_and_documents(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    suffixes = {path.suffix.lower() for path in folder.iterdir()}
+    return ".json" in suffixes and not suffixes.isdisjoint(IMAGE_SUFFIXES)
+
+
+def _plain(root: Path) -> dict[str, SplitFiles]:
+    for masks in ("masks", "labels", "annotations"):
+        found = _folders({split: (f"images/{split}", f"{masks}/{split}") for split in SPLITS})(root)
+        if found and all(files.masks[0].is_dir() for files in found.values()):
+            return found
+    found = _folders({split: (f"images/{split}", f"masks/{split}") for split in SPLITS})(root)
+    return found or _undivided(root)
+
+
+def _undivided(root: Path) -> dict[str, SplitFiles]:
+    """``images`` and ``masks`` without splits: all of it is "train"."""
+    for masks in ("masks", "labels", "annotations"):
+        if (root / "images").is_dir() and (root / masks).is_dir():
+            return {"train": SplitFiles(images=(root / "images",), masks=(root / masks,))}
+    return {}
 
 
 LAYOUTS = {
     "ade20k": Layout(
         title="ADE20K challenge",
-        folders={
-            "train": ("images/training", "annotations/training"),
-            "val": ("images/validation", "annotations/validation"),
-        },
+        shape="images/{training,validation} + annotations/{training,validation}",
+        find=_folders(
+            {
+                "train": ("images/training", "annotations/training"),
+                "val": ("images/validation", "annotations/validation"),
+            }
+        ),
+        form="index",
         label_set="ade20k",
+    ),
+    "cityscapes": Layout(
+        title="Cityscapes",
+        shape="leftImg8bit/{train,val} + gtFine/{train,val}",
+        find=_cityscapes,
+        form="index",
+        label_set="cityscapes",
+    ),
+    "voc": Layout(
+        title="PASCAL VOC, CVAT",
+        shape="JPEGImages + SegmentationClass + ImageSets/Segmentation/{train,val}.txt (+ labelmap.txt)",
+        find=_voc,
+        label_set="voc",
+    ),
+    "roboflow": Layout(
+        title="Roboflow masks", shape="{train,valid}/NAME.jpg + NAME_mask.png + _classes.csv", find=_roboflow
+    ),
+    "coco": Layout(
+        title="COCO",
+        shape="images/{train,val} + annotations/{train,val}.json, or {train,valid}/_annotations.coco.json",
+        find=_coco,
+        form="coco",
     ),
     "camvid": Layout(
         title="CamVid/SegNet",
-        folders={"train": ("train", "trainannot"), "val": ("val", "valannot")},
+        shape="train + trainannot, val + valannot",
+        find=_camvid,
         label_set="camvid",
+    ),
+    "labelme": Layout(
+        title="LabelMe", shape="{train,val}/NAME.jpg + NAME.json", find=_labelme, form="labelme"
     ),
     "plain": Layout(
         title="plain",
-        folders={"train": ("images/train", "masks/train"), "val": ("images/val", "masks/val")},
-        label_set=None,
+        shape="images/{train,val} + masks/{train,val} (or labels) + classes.txt (one name a line, from 0)",
+        find=_plain,
     ),
 }
-
-_RECOGNISED = """recognised layouts:
-         ADE20K challenge  images/{training,validation} + annotations/{training,validation}
-         CamVid/SegNet     train + trainannot, val + valannot
-         plain             images/{train,val} + masks/{train,val} + classes.txt (one name a line, from 0)
-         any other         dataset.yaml, which says where images and masks are and what the classes are"""
-
-_YAML_NAMES = ("dataset.yaml", "dataset.yml")
+"""By name, in the order in which they are tried. YOLO's is none of them: its own data.yaml says all."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Pairs of images and masks, by split, with their classes.
-
-    Args:
-        root: the folder that was recognised.
-        name: its name.
-        layout: key of :data:`LAYOUTS`, or "yaml".
-        labels: classes and their numbers in the masks.
-        splits: "train" and "val", as far as the folder has them; pairs sorted by stem.
-    """
-
-    root: Path
-    name: str
-    layout: str
-    labels: LabelSet
-    splits: dict[str, tuple[Pair, ...]]
-
-    def split(self, name: str) -> tuple[Pair, ...]:
-        """The pairs of a split.
-
-        Raises:
-            InputError: the data set does not have it.
-        """
-        if name not in self.splits:
-            folders = LAYOUTS[self.layout].folders.get(name) if self.layout in LAYOUTS else None
-            if name not in ("train", "val"):
-                fix = f"choose one of: {', '.join(self.splits)}"
-            elif folders:
-                fix = f"add the folders {' and '.join(folders)}"
-            else:
-                fix = f"add {name} to its dataset.yaml"
-            raise InputError(
-                f"the data set has no split {name!r}; it has: {', '.join(self.splits)}",
-                where=self.root,
-                fix=fix,
-            )
-        return self.splits[name]
+def recognised() -> str:
+    """All layouts, a line each, for messages."""
+    lines = [f"         {layout.title:18}{layout.shape}" for layout in LAYOUTS.values()]
+    lines.append(f"         {'YOLO':18}data.yaml + images/train + labels/train")
+    lines.append(f"         {'any other':18}dataset.yaml, which says where images and masks are")
+    return "recognised layouts:\n" + "\n".join(lines)
 
 
-def open_dataset(path: str | Path, *, label_set: str | None = None) -> Dataset:
-    """Recognise a data set and pair its images and masks. No image is opened.
+def recognise(root: Path) -> str | None:
+    """The first layout of which something is in a folder."""
+    return next((name for name, layout in LAYOUTS.items() if layout.find(root)), None)
 
-    Args:
-        path: a folder in one of :data:`LAYOUTS` or with a ``dataset.yaml`` in it, or such a file. A
-            ``dataset.yaml`` in a folder goes before its layout.
-        label_set: name of shipped classes to use instead of those the data set comes with.
+
+DATASET_FILES = ("dataset.yaml", "dataset.yml")
+
+
+def looks_like_data(folder: Path) -> bool:
+    """Whether a folder is a data set."""
+    names = (*DATASET_FILES, *YOLO_FILES)
+    return any((folder / name).is_file() for name in names) or recognise(folder) is not None
+
+
+YOLO_FILES = ("data.yaml", "data.yml")
+
+
+def yolo_dataset(path: Path) -> DatasetFile:
+    """What a YOLO ``data.yaml`` says, in our words."""
+    said = yolo_yaml(path)
+    return DatasetFile(root=path.parent, path=path, splits=said.splits, form=said.form, classes=said.classes)
+
+
+def found_classes(root: Path, layout: str | None, form: str, splits: Mapping[str, SplitFiles]) -> SourceClasses:
+    """The classes that a data set comes with: of its documents, of a class file, or its layout's own.
 
     Raises:
-        InputError: the path does not exist or is not recognised (the error lists what is); an image without
-            mask, a mask without image, two files of one stem (one error names them all); a folder without
-            pictures; no classes; unknown ``label_set``.
+        InputError: nothing says them.
     """
-    path = Path(path)
-    override = shipped.label_set(label_set) if label_set is not None else None
-    if not os.path.exists(path):  # unlike Path.exists, never raises
-        raise InputError("the data set does not exist", where=path, fix=f"check the path; {_RECOGNISED}")
-    if path.is_dir():
-        file = next((path / name for name in _YAML_NAMES if (path / name).is_file()), None)
-    elif path.suffix.lower() in (".yaml", ".yml"):
-        file = path
-    else:
-        raise InputError(
-            "a file that is no dataset.yaml where a data set was expected", where=path, fix=_RECOGNISED
-        )
-
-    if file is not None:
-        said = read_dataset_file(file, override=override)
-        root, layout, labels, folders = said.root, "yaml", said.labels, said.folders
-    else:
-        root, layout = path, _recognise(path)
-        folders = _folders(root, LAYOUTS[layout])
-        labels = override or _labels(root, LAYOUTS[layout])
-    mismatches = Mismatches()
-    splits = {split: match_pairs(images, masks, mismatches) for split, (images, masks) in folders.items()}
-    mismatches.raise_any(root)
-    return Dataset(root=root, name=root.resolve().name, layout=layout, labels=labels, splits=splits)
-
-
-def _matches(root: Path) -> str | None:
-    """The layout whose image folders are there; for CamVid, as "train" could be anything, mask folders."""
-    for name, layout in LAYOUTS.items():
-        for images, masks in layout.folders.values():
-            there = (root / masks).is_dir() if name == "camvid" else (root / images).is_dir()
-            if there:
-                return name
-    return None
-
-
-def _recognise(root: Path) -> str:
-    layout = _matches(root)
-    if layout is not None:
-        return layout
-    resolved = root.resolve()
-    try:
-        children = sorted(child for child in root.iterdir() if child.is_dir())[:100]
-    except OSError as error:
-        raise InputError(
-            f"cannot list the folder: {error.strerror}", where=root, fix="check access"
-        ) from None
-    near = [folder for folder in (*children, resolved.parent, resolved.parent.parent) if _is_dataset(folder)]
-    what = f"no data set recognised in the folder; it holds {_contents(root)}"
-    raise InputError(what, where=root, fix=f"did you mean {near[0]}? {_RECOGNISED}" if near else _RECOGNISED)
-
-
-def _is_dataset(folder: Path) -> bool:
-    return _matches(folder) is not None or any((folder / name).is_file() for name in _YAML_NAMES)
-
-
-def _contents(folder: Path) -> str:
-    names = sorted(f"{child.name}/" if child.is_dir() else child.name for child in folder.iterdir())
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
-
-
-def _folders(root: Path, layout: Layout) -> dict[str, tuple[Path, Path]]:
-    """Folders of the splits that are there; a split with only one of its two folders is an error."""
-    folders = {}
-    for split, names in layout.folders.items():
-        images, masks = (root / name for name in names)
-        if images.is_dir() and masks.is_dir():
-            folders[split] = (images, masks)
-        elif images.is_dir() or masks.is_dir():
-            missing, there = (masks, images) if images.is_dir() else (images, masks)
-            raise InputError(
-                f"{layout.title} layout: {there.relative_to(root)} is there and "
-                f"{missing.relative_to(root)} is missing",
-                where=root,
-                fix=f"add the folder {missing}; {_RECOGNISED}",
-            )
-    return folders
-
-
-def _labels(root: Path, layout: Layout) -> LabelSet:
-    """``classes.txt`` where it is there, or else the layout's own classes."""
-    file = root / "classes.txt"
-    if file.is_file():
-        return read_class_names(file)
-    if layout.label_set is None:
-        raise InputError(
-            f"{layout.title} layout: nothing says what the numbers in the masks mean",
-            where=root,
-            fix=f"write {file}, one class name a line (line 1 is number 0), or a dataset.yaml, "
-            f"or name a shipped label set: {', '.join(shipped.LABEL_SETS)}",
-        )
-    return shipped.label_set(layout.label_set)
+    folders = [folder for files in splits.values() for folder in files.masks]
+    if form == "coco":
+        return coco_classes([CocoDocument(path) for path in folders])
+    for folder in (root, *folders, *(folder.parent for folder in folders)):
+        file = find_class_file(folder) if folder.is_dir() else None
+        if file is not None:
+            return read_class_file(file)
+    if form == "labelme":
+        return labelme_classes([path for folder in folders for path in sorted(folder.rglob("*.json"))])
+    name = LAYOUTS[layout].label_set if layout is not None else None
+    if name is not None:
+        return SourceClasses.of(shipped.label_set(name))
+    raise InputError(
+        "nothing says what the numbers in the masks mean",
+        where=root,
+        fix=f"write {root / 'classes.txt'}, one class name a line (line 1 is number 0), or a dataset.yaml "
+        f"(`sceneparse check {root} --write-yaml` proposes one), or name a shipped label set: "
+        f"{', '.join(shipped.LABEL_SETS)}",
+    )

@@ -1,19 +1,20 @@
-"""Which mask belongs to which image: two folders, the same stems."""
+"""Which mask belongs to which image: files by stem, and the pairs of two sets of stems."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sceneparse.data.decode import IMAGE_SUFFIXES
+from sceneparse.data.faults import Fault
+from sceneparse.data.masks.source import MaskSource
 from sceneparse.errors import InputError
 
-MOST_NAMED = 20
-"""How many files an error names; it always counts them all."""
+_SAME_NAME = "an image and its mask have the same name, suffix aside: add, rename or remove the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,78 +23,91 @@ class Pair:
 
     stem: str
     image: Path
-    mask: Path
+    mask: MaskSource
 
 
-@dataclass
-class Mismatches:
-    """What does not fit together, collected over all splits and raised at once."""
+def pair_up(
+    images: Mapping[str, str],
+    masks: Mapping[str, MaskSource],
+    faults: list[Fault],
+    *,
+    split: str | None = None,
+    mask_fix: str = _SAME_NAME,
+) -> tuple[Pair, ...]:
+    """Pairs by stem, sorted by it; what has no partner is added to ``faults``.
 
-    images_without_mask: list[str] = field(default_factory=list)
-    masks_without_image: list[str] = field(default_factory=list)
-    same_stem: list[str] = field(default_factory=list)
-
-    def raise_any(self, root: Path) -> None:
-        """Raise one InputError that names everything collected, if there is anything."""
-        parts = [
-            f"{len(found)} {what}: {named(found)}"
-            for what, found in (
-                ("images without a mask", self.images_without_mask),
-                ("masks without an image", self.masks_without_image),
-                ("files with the same stem as another", self.same_stem),
-            )
-            if found
-        ]
-        if parts:
-            raise InputError(
-                "images and masks do not fit together\n  " + "\n  ".join(parts),
-                where=root,
-                fix="an image and its mask have the same name, suffix aside: add, rename or remove the files",
-            )
-
-
-def named(items: Iterable[str]) -> str:
-    """The first :data:`MOST_NAMED` items, and how many more there are."""
-    items = list(items)
-    more = len(items) - MOST_NAMED
-    return ", ".join(items[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    Args:
+        images: stem to path.
+        masks: stem to mask.
+        faults: the list to add to.
+        split: named in the faults.
+        mask_fix: what to do about an image without a mask.
+    """
+    for stem in sorted(images.keys() - masks.keys()):
+        path = Path(images[stem])
+        what = f"the image {path.name} has no mask"
+        faults.append(
+            Fault(kind="missing-mask", what=what, fix=mask_fix, files=(path,), split=split, stem=stem)
+        )
+    for stem in sorted(masks.keys() - images.keys()):
+        path = masks[stem].path
+        what = f"the mask {path.name} ({stem}) has no image"
+        faults.append(
+            Fault(kind="missing-image", what=what, fix=_SAME_NAME, files=(path,), split=split, stem=stem)
+        )
+    return tuple(Pair(stem, Path(images[stem]), masks[stem]) for stem in sorted(images.keys() & masks.keys()))
 
 
-def match_pairs(images: Path, masks: Path, mismatches: Mismatches) -> tuple[Pair, ...]:
-    """Pairs of two folders by stem, sorted by it; what does not fit is added to ``mismatches``.
+def files_by_stem(
+    folder: Path,
+    faults: list[Fault],
+    *,
+    split: str | None = None,
+    skipped: Path | None = None,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
+    ending: str = "",
+) -> dict[str, str]:
+    """Stem to path of every file of a kind in a folder and the folders below it.
 
-    Folders below are searched too: there the stem is the path below ``images`` and ``masks``. Hidden files
-    and files that are no pictures do not count. Names are compared in Unicode normal form C, since macOS
-    may write the two halves of an ``é`` apart.
+    Hidden files do not count. Names are compared in Unicode normal form C, since macOS may write the two
+    halves of an ``é`` apart. No file is opened or asked for its status.
+
+    Args:
+        folder: where to look.
+        faults: files of one stem are added to it.
+        split: named in the faults.
+        skipped: a folder below that is not searched.
+        suffixes: file name endings that count, in lower case.
+        ending: what names have before the suffix; files without it do not count, and stems go without it.
 
     Raises:
-        InputError: a folder does not exist, is a file, cannot be read, or holds no pictures.
+        InputError: the folder does not exist, is a file, cannot be read, or holds no such file.
     """
-    image_of = _files_by_stem(images, masks, mismatches)
-    mask_of = _files_by_stem(masks, images, mismatches)
-    mismatches.images_without_mask += [str(image_of[s]) for s in sorted(image_of.keys() - mask_of.keys())]
-    mismatches.masks_without_image += [str(mask_of[s]) for s in sorted(mask_of.keys() - image_of.keys())]
-    both = sorted(image_of.keys() & mask_of.keys())
-    return tuple(Pair(stem, Path(image_of[stem]), Path(mask_of[stem])) for stem in both)
-
-
-def _files_by_stem(folder: Path, other: Path, mismatches: Mismatches) -> dict[str, str]:
-    """Stem to path of every picture below ``folder``; ``other`` may lie in it and is not searched."""
     found: dict[str, str] = {}
     others: Counter[str] = Counter()
-    for stem, suffix, path in _walk(str(folder), "", os.path.normpath(other), set()):
-        if suffix not in IMAGE_SUFFIXES:
+    avoid = "" if skipped is None else os.path.normpath(skipped)
+    for stem, suffix, path in _walk(str(folder), "", avoid, set()):
+        if suffix not in suffixes or not stem.endswith(ending):
             others[suffix or "no suffix"] += 1
-        elif stem in found:
-            mismatches.same_stem.append(f"{path} (beside {os.path.basename(found[stem])})")
+            continue
+        stem = stem.removesuffix(ending)
+        if stem in found:
+            files = (Path(path), Path(found[stem]))
+            what = f"{files[0].name} and {files[1].name} have the same stem: which one is meant?"
+            fix = "rename or remove one of them"
+            faults.append(
+                Fault(kind="same-stem", what=what, fix=fix, files=files, split=split, stem=stem)
+            )
         else:
             found[stem] = path
     if not found:
         seen = ", ".join(f"{count} x {suffix}" for suffix, count in others.most_common(5))
+        kind = "pictures" if suffixes is IMAGE_SUFFIXES else f"{' or '.join(sorted(suffixes))} files"
+        kind += f" whose names end in {ending}" if ending else ""
         raise InputError(
-            f"no pictures in the folder; it holds {seen or 'nothing'}",
+            f"no {kind} in the folder; it holds {seen or 'nothing'}",
             where=folder,
-            fix=f"put files there that end in one of: {' '.join(sorted(IMAGE_SUFFIXES))}",
+            fix=f"put files there that end in one of: {' '.join(sorted(suffixes))}",
         )
     return found
 
@@ -128,7 +142,9 @@ def _walk(folder: str, below: str, skipped: str, seen_links: set[str]) -> Iterab
         stem, dot, suffix = name.rpartition(".")
         if not dot:
             stem, suffix = name, ""
-        stem = below + stem
-        if not stem.isascii():
-            stem = unicodedata.normalize("NFC", stem)
-        yield stem, dot + suffix.lower(), entry.path
+        yield stem_of(below + stem), dot + suffix.lower(), entry.path
+
+
+def stem_of(text: str) -> str:
+    """A stem as it is compared: Unicode normal form C."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

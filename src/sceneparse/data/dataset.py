@@ -1,0 +1,316 @@
+"""open_dataset(): from a path to pairs of images and masks with their classes. No picture is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from sceneparse import labels as shipped
+from sceneparse.data.classes import SourceClasses
+from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles, read_dataset_file
+from sceneparse.data.faults import Fault, FaultsError
+from sceneparse.data.forms import Masks, detect_form
+from sceneparse.data.layouts import (
+    DATASET_FILES,
+    LAYOUTS,
+    YOLO_FILES,
+    found_classes,
+    looks_like_data,
+    recognise,
+    recognised,
+    yolo_dataset,
+)
+from sceneparse.data.decode import IMAGE_SUFFIXES
+from sceneparse.data.lists import path_in, read_list
+from sceneparse.data.masks.source import MaskSource
+from sceneparse.data.pairs import Pair, files_by_stem, pair_up, stem_of
+from sceneparse.errors import InputError, nearest
+from sceneparse.labels import LabelSet
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Pairs of images and masks, by split, with their classes.
+
+    Args:
+        root: the folder that was recognised.
+        name: its name.
+        layout: key of :data:`~sceneparse.data.layouts.LAYOUTS`, "yolo", or "yaml".
+        form: how the masks are kept, one of :data:`~sceneparse.data.dataset_file.FORMS`.
+        labels: the classes that are trained and scored, and their numbers in the masks.
+        source: the classes as the masks have them.
+        splits: "train", "val" and "test", as far as they are there; pairs sorted by stem.
+        faults: images and masks without a partner, and files of one name.
+        class_weights: (K,) factors on the weights of the loss.
+    """
+
+    root: Path
+    name: str
+    layout: str
+    form: str
+    labels: LabelSet
+    source: SourceClasses
+    splits: dict[str, tuple[Pair, ...]]
+    faults: tuple[Fault, ...]
+    class_weights: tuple[float, ...]
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """The pairs of a split.
+
+        Raises:
+            InputError: the data set does not have it.
+        """
+        if name not in self.splits:
+            fix = f"choose one of: {', '.join(self.splits)}"
+            if name in SPLITS:
+                shape = f" ({LAYOUTS[self.layout].shape})" if self.layout in LAYOUTS else ""
+                fix = (
+                    f"add its folders{shape}, or write a dataset.yaml that says where they are; "
+                    "neighbouring frames of a film belong into one split"
+                )
+            raise InputError(
+                f"the data set has no split {name!r}; it has: {', '.join(self.splits)}",
+                where=self.root,
+                fix=fix,
+            )
+        return self.splits[name]
+
+
+def open_dataset(
+    path: str | Path, *, label_set: str | None = None, keep_faults: bool = False
+) -> Dataset:
+    """Recognise a data set and pair its images and masks.
+
+    Args:
+        path: a folder in one of :data:`~sceneparse.data.layouts.LAYOUTS`, or with a ``dataset.yaml`` or a YOLO
+            ``data.yaml`` in it, or such a file. A ``dataset.yaml`` goes before the rest.
+        label_set: name of shipped classes to use instead of those the data set comes with.
+        keep_faults: leave images and masks without a partner, and files of one name, in ``faults`` instead
+            of raising.
+
+    Raises:
+        InputError: the path does not exist or is not recognised (the error lists what is); an image without
+            mask, a mask without image, two files of one stem (one error names them all); a folder without
+            pictures; no classes; unknown ``label_set``.
+    """
+    path = Path(path)
+    override = None if label_set is None else SourceClasses.of(shipped.label_set(label_set))
+    said, layout = _said(path)
+    if override is not None:
+        said = replace(said, classes=override, merge={}, ignore=())
+    splits, form = said.splits, said.form
+    if not splits:
+        name = recognise(said.root)
+        if name is None:
+            raise _not_recognised(said.root)
+        layout, splits = name, LAYOUTS[name].find(said.root)
+        form = form or LAYOUTS[name].form
+    dataset = _Opening(said, layout, splits).dataset(form)
+    if dataset.faults and not keep_faults:
+        raise FaultsError(dataset.faults, where=dataset.root)
+    return dataset
+
+
+def _said(path: Path) -> tuple[DatasetFile, str]:
+    """What a file says of the data set, and the layout to name when it says where everything is."""
+    if not os.path.exists(path):  # unlike Path.exists, never raises
+        raise InputError("the data set does not exist", where=path, fix=f"check the path; {recognised()}")
+    if path.is_dir():
+        for name in DATASET_FILES:
+            if (path / name).is_file():
+                return read_dataset_file(path / name), "yaml"
+        for name in YOLO_FILES:
+            if (path / name).is_file():
+                return yolo_dataset(path / name), "yolo"
+        return DatasetFile(root=path), ""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise InputError(
+            "a file that is no dataset.yaml where a data set was expected", where=path, fix=recognised()
+        )
+    if path.name in YOLO_FILES:
+        return yolo_dataset(path), "yolo"
+    return read_dataset_file(path), "yaml"
+
+
+class _Opening:
+    """One data set being opened.
+
+    Args:
+        said: what a person says of it.
+        layout: its name.
+        splits: where the files of each split are.
+    """
+
+    def __init__(self, said: DatasetFile, layout: str, splits: Mapping[str, SplitFiles]) -> None:
+        self.said = said
+        self.layout = layout
+        self.splits = splits
+        self.faults: list[Fault] = []
+
+    def dataset(self, form: str | None) -> Dataset:
+        """Read names of files and of classes, and pair them."""
+        images = {split: self._images(split, files) for split, files in self.splits.items()}
+        form = form or self._form(images)
+        source, labels, weights = self._located(lambda: self._classes(form))
+        if form == "index" and self._colored(source):
+            form = "color"
+        masks = Masks(source)
+        pairs = {
+            split: self._pairs(split, files, images[split], masks, form)
+            for split, files in self.splits.items()
+        }
+        return Dataset(
+            root=self.said.root,
+            name=self.said.root.resolve().name,
+            layout=self.layout,
+            form=form,
+            labels=labels,
+            source=source,
+            splits=pairs,
+            faults=tuple(self.faults),
+            class_weights=weights,
+        )
+
+    def _images(self, split: str, files: SplitFiles) -> dict[str, str]:
+        """Stem to path; where there are several folders, the stem begins with the folder's path below what
+        they have in common."""
+        found: dict[str, str] = {}
+        for folder, masks, prefix in zip(files.images, files.masks, _prefixes(files.images), strict=True):
+            skipped = masks if masks != folder and masks.is_relative_to(folder) else None
+            stems = files_by_stem(
+                folder, self.faults, split=split, skipped=skipped, ending=files.image_ending
+            )
+            beside = files.mask_ending if masks == folder else ""
+            found |= {prefix + s: path for s, path in stems.items() if not (beside and s.endswith(beside))}
+        if not files.list:
+            return found
+        if not files.images:
+            rows = read_list(files.list, columns=2)
+            paths = [path_in(self.said.root, image) for image, _ in rows]
+            return {self._listed_stem(path): str(path) for path in paths}
+        listed = dict.fromkeys(_listed_names(files.list))
+        for name in listed.keys() - found.keys():
+            what = f"the list names {name!r}, and there is no such image"
+            fix = f"correct the line in {files.list}, or add the image to {files.images[0]}"
+            self.faults.append(
+                Fault(kind="missing-image", what=what, fix=fix, files=(files.list,), split=split, stem=name)
+            )
+        return {name: found[name] for name in listed if name in found}
+
+    def _listed_stem(self, path: Path) -> str:
+        within = path.relative_to(self.said.root) if path.is_relative_to(self.said.root) else path
+        return stem_of(within.with_suffix("").as_posix().lstrip("/"))
+
+    def _form(self, images: Mapping[str, Mapping[str, str]]) -> str:
+        for split, files in self.splits.items():
+            for masks in files.masks:
+                if masks.is_dir() or masks.is_file():
+                    return detect_form(masks, images[split].keys(), ending=files.mask_ending)
+            if not files.masks and files.list:
+                mask = path_in(self.said.root, read_list(files.list, columns=2)[0][1])
+                return {".json": "labelme", ".txt": "yolo"}.get(mask.suffix.lower(), "index")
+        return "index"
+
+    def _classes(self, form: str) -> tuple[SourceClasses, LabelSet, tuple[float, ...]]:
+        said = self.said
+        layout = self.layout if self.layout in LAYOUTS else None
+        source = said.classes or found_classes(said.root, layout, form, self.splits)
+        source = source.ignoring(said.ignore).with_uncovered(said.uncovered)
+        labels = source.label_set(said.merge)
+        for name in said.class_weights:
+            if name not in labels.names:
+                raise InputError(
+                    f"a weight is given for {name!r}, which is no class.{nearest(name, labels.names)}",
+                    fix=f"classes: {', '.join(labels.names[:20])}",
+                )
+        return source, labels, tuple(said.class_weights.get(name, 1.0) for name in labels.names)
+
+    def _located(self, make: Callable[[], _Made]) -> _Made:
+        """Class lists check themselves, without knowing the file they came from."""
+        try:
+            return make()
+        except InputError as error:
+            if error.where is not None:
+                raise
+            where = self.said.path or self.said.root
+            raise InputError(error.what, where=where, fix=error.fix or "correct the class list") from None
+
+    def _colored(self, source: SourceClasses) -> bool:
+        """Whether masks may hold colours: every class has one, written by whoever made the data."""
+        layout = LAYOUTS.get(self.layout)
+        return None not in source.colors and not (layout is not None and layout.form == "index")
+
+    def _pairs(
+        self, split: str, files: SplitFiles, images: Mapping[str, str], masks: Masks, form: str
+    ) -> tuple[Pair, ...]:
+        found: dict[str, MaskSource] = {}
+        if files.list and not files.images:
+            rows = [[path_in(self.said.root, part) for part in row] for row in read_list(files.list, columns=2)]
+            found = {self._listed_stem(image): masks.one(mask, form) for image, mask in rows}
+        for images_folder, folder, prefix in zip(
+            files.images, files.masks, _prefixes(files.images), strict=True
+        ):
+            stems = {s.removeprefix(prefix): path for s, path in images.items() if s.startswith(prefix)}
+            below = masks.all(
+                folder,
+                form,
+                stems,
+                self.faults,
+                images_folder=images_folder,
+                split=split,
+                ending=files.mask_ending,
+            )
+            found |= {prefix + s: mask for s, mask in below.items()}
+        if files.list and files.images:
+            listed = set(_listed_names(files.list))
+            found = {s: mask for s, mask in found.items() if s in listed}
+        fix = _MASK_FIX.get(form)
+        return pair_up(images, found, self.faults, split=split, mask_fix=fix) if fix else pair_up(
+            images, found, self.faults, split=split
+        )
+
+
+_MASK_FIX = {
+    "yolo": "add its .txt file; an empty one says that nothing is on the picture",
+    "labelme": "add its .json file, or remove the image",
+    "coco": "add the image to the document, or remove it",
+}
+"""What to do about an image without a mask."""
+
+
+def _listed_names(path: Path) -> list[str]:
+    """Stems of a list; names may come with a suffix."""
+    names = []
+    for (name,) in read_list(path, columns=1):
+        stem, dot, suffix = name.replace("\\", "/").rpartition(".")
+        names.append(stem_of(stem if dot and dot + suffix.lower() in IMAGE_SUFFIXES else name))
+    return names
+
+
+def _prefixes(folders: Sequence[Path]) -> list[str]:
+    """What tells the stems of several folders apart: their paths below what they have in common."""
+    if len(folders) < 2:
+        return [""] * len(folders)
+    common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
+    return [Path(os.path.abspath(folder)).relative_to(common).as_posix() + "/" for folder in folders]
+
+
+def _not_recognised(root: Path) -> InputError:
+    resolved = root.resolve()
+    try:
+        children = sorted(child for child in root.iterdir() if child.is_dir())[:100]
+        names = sorted(f"{child.name}/" if child.is_dir() else child.name for child in root.iterdir())
+    except OSError as error:
+        return InputError(f"cannot list the folder: {error.strerror}", where=root, fix="check access")
+    held = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
+    near = [f for f in (*children, resolved.parent, resolved.parent.parent) if looks_like_data(f)]
+    return InputError(
+        f"no data set recognised in the folder; it holds {held}",
+        where=root,
+        fix=f"did you mean {near[0]}? {recognised()}" if near else recognised(),
+    )

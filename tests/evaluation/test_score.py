@@ -179,12 +179,12 @@ def test_the_benchmarks_own_table_gives_the_benchmarks_classes():
     ("content", "message"),
     [
         ("a,b\n1,2\n", "the columns a, b"),
-        ("", "the columns none"),
+        ("", "table is empty"),
         ("number,name\nx,sky\n", "no whole number"),
-        ("number,name\n1\n1,sky\n", "given twice: 1"),
+        ("number,name\n1,wall\n1,sky\n", "given twice: 1"),
         ("number,name\n", "class list is empty"),
-        ("number,name,r,g,b\n1,sky,1,2\n", "no whole number"),
-        (b"number,name\n1,\xff\n", "cannot be read"),
+        ("number,name,r,g,b\n1,sky,1,2\n", "line 2 has 4 columns"),
+        (b"number,name\n1,\xff\n", "UTF-8"),
     ],
 )
 def test_a_wrong_class_table_is_named(tmp_path, content, message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.dataset_file import read_class_names, read_dataset_file
+from sceneparse.data.class_files import read_class_file
+from sceneparse.data.dataset_file import read_dataset_file
 from sceneparse.data.decode import read_mask
 from sceneparse.data.pairs import Mismatches, Pair, match_pairs
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import AbsentRule, confusion_matrix, numbers_json
-from sceneparse.labels import LABEL_SETS, MAX_FILE_NUMBER, Color, LabelSet, distinct_colors, label_set
+from sceneparse.labels import LABEL_SETS, MAX_FILE_NUMBER, LabelSet, distinct_colors, label_set
 
 MAX_NAMED = 20
 """Problems listed in one message; the rest is counted."""
@@ -28,10 +28,6 @@ MAX_INFERRED_CLASSES = 1000
 
 WINDOW = 16
 """Pairs handed to the decoding threads at once: bounds the memory whatever the size of the folder."""
-
-
-_NUMBER_COLUMNS = ("number", "idx", "index", "id", "class_number")
-_COLOR_COLUMNS = (("red", "green", "blue"), ("r", "g", "b"))
 
 
 def score_folders(
@@ -99,9 +95,8 @@ def read_classes(spec: str | Path) -> LabelSet:
 
     * the name of a label set that ships with the package (``ade20k``, ``ade20k-151``, ``camvid``);
     * a ``dataset.yaml``;
-    * a table ``.csv`` with columns ``number`` (or ``idx``, ``index``, ``id``) and ``name``, and if colours
-      are wanted ``red``, ``green`` and ``blue``; further columns do not matter;
-    * a text file, one name a line: the first line is class 0.
+    * a class file of :mod:`sceneparse.data.class_files`: a table ``.csv`` with columns such as ``number`` and
+      ``name``, CVAT's ``labelmap.txt``, or a text file with one name a line, whose first line is class 0.
 
     Raises:
         InputError: neither a known name nor a file, or the file does not fit its form.
@@ -115,49 +110,9 @@ def read_classes(spec: str | Path) -> LabelSet:
             where=path,
             fix=f"a .txt, .csv or dataset.yaml file, or one of: {', '.join(LABEL_SETS)}",
         )
-    suffix = path.suffix.lower()
-    if suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         return read_dataset_file(path).labels
-    return _read_class_table(path) if suffix == ".csv" else read_class_names(path)
-
-
-def _read_class_table(path: Path) -> LabelSet:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            headings = {str(heading).strip().lower(): heading for heading in table.fieldnames or ()}
-            rows = [row for row in table if any(row.values())]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"the class table cannot be read: {error}", where=path, fix="save it as UTF-8 CSV"
-        ) from None
-    number = next((headings[key] for key in _NUMBER_COLUMNS if key in headings), None)
-    if number is None or "name" not in headings:
-        raise InputError(
-            f"the class table has the columns {', '.join(headings) or 'none'}",
-            where=path,
-            fix="name one column 'number' and one 'name'",
-        )
-    colours = next((key for key in _COLOR_COLUMNS if set(key) <= set(headings)), None)
-    try:
-        return LabelSet(
-            names=tuple(str(row[headings["name"]]).strip() for row in rows),
-            file_numbers=tuple(int(row[number]) for row in rows),
-            palette=tuple(_color(row, [headings[key] for key in colours]) for row in rows)
-            if colours
-            else distinct_colors(len(rows)),
-        )
-    except InputError as error:
-        raise InputError(error.what, where=path, fix=error.fix or "correct the class table") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"a class number or colour is no whole number: {error}", where=path, fix="correct it"
-        ) from None
-
-
-def _color(row: dict[str, str], columns: Sequence[str]) -> Color:
-    red, green, blue = (int(row[column]) for column in columns)
-    return red, green, blue
+    return read_class_file(path).label_set()
 
 
 def without_classes(labels: LabelSet, ignore: Iterable[int]) -> LabelSet:

@@ -13,17 +13,21 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from sceneparse.data.faults import DataError
 from sceneparse.errors import InputError
 
 IMAGE_SUFFIXES = frozenset(
@@ -40,6 +44,11 @@ _MASK_FORMATS = ("PNG", "TIFF", "BMP")
 MAX_PIXELS = 2**30
 """Largest picture read (32768 x 32768): beyond it a damaged header would ask for tens of gigabytes."""
 
+SPARE = 1.0
+"""How much larger than the target a JPEG decoded at reduced scale is at least."""
+
+_CHUNK = 2**20
+_DIGESTED = 2**30  # a file can be made to look endless
 _ORIENTATION = 0x0112
 _GET_AGAIN = "copy or download it again, or remove it"
 _SAVE_AS = "save it again as an 8-bit PNG or JPEG"
@@ -73,20 +82,97 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image file as upright RGB.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file, decoded.
+
+    Attributes:
+        pixels: uint8 (h, w, 3) upright RGB, contiguous and writable: the whole picture, as large as in the
+            file or reduced by ``scale``.
+        size_hw: height and width of the whole upright picture, pixels.
+        scale: 1, 2, 4 or 8. A pixel of ``pixels`` is the mean of ``scale`` x ``scale`` pixels.
+        orientation: EXIF orientation that was applied, 1..8.
+        digest: (length in bytes, CRC-32 of the first GiB) of the file: equal files have equal digests.
+    """
+
+    pixels: NDArray[np.uint8]
+    size_hw: tuple[int, int]
+    scale: int
+    orientation: int
+    digest: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the picture among ``pixels``, in pixels from their upper left.
+
+        Where ``scale`` does not divide the size, the last pixel of a stored row or column reaches over the
+        border; turned by EXIF orientation that can be the first one.
+        """
+        (height, width), (rows, columns) = self.size_hw, self.pixels.shape[:2]
+        top = rows - height / self.scale if self.orientation in (3, 4, 7, 8) else 0.0
+        left = columns - width / self.scale if self.orientation in (2, 3, 6, 7) else 0.0
+        return left, top, left + width / self.scale, top + height / self.scale
+
+
+def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, int]] | None = None) -> Picture:
+    """Read an image file as upright RGB, at reduced scale where that is enough.
 
     Every colour mode becomes RGB as in :func:`upright_rgb`; all eight EXIF orientations are applied.
     Of files with several pictures (GIF, TIFF) the first one is read.
 
-    Returns:
-        uint8 (H, W, 3), contiguous and writable.
+    Args:
+        path: the file.
+        target: from height and width of the upright picture to those it will be resized to. A JPEG is then
+            decoded at 1/2, 1/4 or 1/8 of its size if that leaves :data:`SPARE` times the target or more in
+            both directions.
 
     Raises:
         InputError: the file is missing, not readable, empty, damaged, or not a picture.
     """
     with _opened(path) as image:
-        return upright_rgb(image, path=path)
+        digest = _digest(image)
+        width, height = image.size
+        scale = 1
+        if target is not None and image.format in ("JPEG", "MPO"):
+            scale = _reduce(image, target)
+        pixels, orientation = _upright_rgb(image, path)
+    if scale == 1:
+        height, width = pixels.shape[:2]
+    elif orientation >= 5:
+        height, width = width, height
+    return Picture(pixels, (height, width), scale, orientation, digest)
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """:func:`read_picture` at full size: uint8 (H, W, 3) upright RGB, contiguous and writable."""
+    return read_picture(path).pixels
+
+
+def _reduce(image: Image.Image, target: Callable[[int, int], tuple[int, int]]) -> int:
+    """Have a JPEG that is not loaded yet decoded at reduced scale; returns by how much."""
+    width, height = image.size
+    turned = _orientation(image) >= 5
+    wanted_h, wanted_w = target(width, height)[::-1] if turned else target(height, width)
+    for scale in (8, 4, 2):
+        if width >= SPARE * scale * wanted_w and height >= SPARE * scale * wanted_h:
+            image.draft(None, (width // scale, height // scale))
+            return scale
+    return 1
+
+
+def _digest(image: ImageFile) -> tuple[int, int]:
+    """Length and CRC-32 of a file just opened; then it is in the system's cache, and decoding waits less."""
+    file = image.fp
+    assert file is not None
+    position, checksum = file.tell(), 0
+    file.seek(0)
+    for _ in range(_DIGESTED // _CHUNK):
+        if not (chunk := file.read(_CHUNK)):
+            break
+        checksum = zlib.crc32(chunk, checksum)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(position)
+    return length, checksum
 
 
 def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArray[np.uint8]:
@@ -108,8 +194,13 @@ def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArra
     Raises:
         InputError: the mode has no agreed way to RGB, or the pixels cannot be decoded.
     """
+    return _upright_rgb(image, path)[0]
+
+
+def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[np.uint8], int]:
+    """:func:`upright_rgb`, and the EXIF orientation that was applied."""
     with _named_errors(path):
-        orientation = _load(image)
+        orientation, left_to_apply = _load(image)
         if image.mode.startswith("I"):
             pixels = _rgb_of_16_bit(np.asarray(image), path)
         elif image.mode in ("F", "LAB"):
@@ -125,7 +216,7 @@ def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArra
             )
         else:
             pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    return np.ascontiguousarray(_turned(pixels, orientation))
+    return np.ascontiguousarray(_turned(pixels, left_to_apply)), orientation
 
 
 def read_mask(path: str | Path) -> NDArray[np.integer]:
@@ -140,19 +231,56 @@ def read_mask(path: str | Path) -> NDArray[np.integer]:
     Raises:
         InputError: as :func:`read_image`; also for lossy formats, and for colours instead of numbers.
     """
+    with _loaded_mask(path) as (image, raw_mode, orientation):
+        numbers = _numbers(image, raw_mode, path)
+    return np.ascontiguousarray(_turned(numbers, orientation))
+
+
+class MaskPixels(NamedTuple):
+    """What a mask file holds where it may hold colours.
+
+    Attributes:
+        values: (H, W) uint8 or uint16 numbers, or uint8 (H, W, 3) RGB colours; contiguous.
+        shown: uint8 (n, 3): the RGB colour in which number i is shown; None for colours and 16-bit numbers.
+        has_palette: whether the file says these colours itself; otherwise they are greys.
+    """
+
+    values: NDArray[np.integer]
+    shown: NDArray[np.uint8] | None
+    has_palette: bool
+
+
+def read_mask_pixels(path: str | Path) -> MaskPixels:
+    """Read a label mask of colours or numbers: as :func:`read_mask`, but RGB and RGBA files give their colours.
+
+    Raises:
+        InputError: as :func:`read_mask`, but for colours.
+    """
+    with _loaded_mask(path) as (image, raw_mode, orientation):
+        values: NDArray[np.integer]
+        if image.mode in ("RGB", "RGBA") and ";16" not in raw_mode:
+            values, shown = np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+        else:
+            values, shown = _numbers(image, raw_mode, path), _shown(image, raw_mode)
+    has_palette = shown is not None and image.mode in ("P", "PA")
+    return MaskPixels(np.ascontiguousarray(_turned(values, orientation)), shown, has_palette)
+
+
+@contextmanager
+def _loaded_mask(path: str | Path) -> Iterator[tuple[Image.Image, str, int]]:
+    """A decoded mask that is not lossy, its raw mode, and the EXIF orientation left to apply."""
     with _opened(path) as image:
-        lossy = image.format not in _MASK_FORMATS or "jpeg" in str(image.info.get("compression", ""))
-        if lossy:
-            raise InputError(
+        if image.format not in _MASK_FORMATS or "jpeg" in str(image.info.get("compression", "")):
+            raise DataError(
                 f"mask in the {image.format} format, which does not keep values exactly: "
                 "its class numbers cannot be trusted",
+                kind="lossy",
                 where=path,
                 fix="export the masks again as PNG from the labelling tool (converting does not repair them)",
             )
         raw_mode = _raw_mode(image)
-        orientation = _load(image)
-        numbers = _numbers(image, raw_mode, path)
-    return np.ascontiguousarray(_turned(numbers, orientation))
+        _, left_to_apply = _load(image)
+        yield image, raw_mode, left_to_apply
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -164,7 +292,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     with _opened(path) as image:
         if isinstance(image, TiffImageFile):  # its .size is upright or not, depending on Pillow's version
             width, height = image.tag_v2[256], image.tag_v2[257]
-            orientation = int(image.tag_v2.get(_ORIENTATION, 1))
+            orientation = _tiff_orientation(image)
         else:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels; stepping over is quicker.
@@ -174,7 +302,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path) -> Iterator[ImageFile]:
     """A Pillow image with its header read; whatever goes wrong is an InputError that names the file."""
     try:
         status = os.stat(path)
@@ -241,14 +369,16 @@ def _not_an_image(file: IO[bytes], path: str | Path) -> InputError:
     )
 
 
-def _load(image: Image.Image) -> int:
-    """Decode the pixels; returns the EXIF orientation that is left to apply (Pillow turns TIFF by itself)."""
-    if isinstance(image, TiffImageFile):  # reads its metadata again while loading, and may warn about it
-        with _pillow_unlimited_and_quiet():
+def _load(image: Image.Image) -> tuple[int, int]:
+    """Decode the pixels; returns the EXIF orientation of the file, and the one that is left to apply."""
+    if isinstance(image, TiffImageFile):
+        orientation = _tiff_orientation(image)
+        with _pillow_unlimited_and_quiet():  # reads its metadata again while loading, and may warn about it
             image.load()
-    else:
-        image.load()
-    return _orientation(image)
+        return orientation, _orientation(image)  # Pillow has turned it, and says 1
+    image.load()
+    orientation = _orientation(image)
+    return orientation, orientation
 
 
 def _orientation(image: Image.Image) -> int:
@@ -258,7 +388,16 @@ def _orientation(image: Image.Image) -> int:
             value = image.getexif().get(_ORIENTATION, 1)
         except Exception:  # damaged metadata around sound pixels: taken as upright, as every viewer does
             return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return _sensible(value)
+
+
+def _tiff_orientation(image: TiffImageFile) -> int:
+    """Of a TIFF before it is loaded: afterwards Pillow has turned it and forgotten."""
+    return _sensible(image.tag_v2.get(_ORIENTATION, 1))
+
+
+def _sensible(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -290,6 +429,25 @@ def _raw_mode(image: Image.Image) -> str:
     return args if isinstance(args, str) else str(args[0]) if args else ""
 
 
+def _highest_grey(image: Image.Image, raw_mode: str) -> int:
+    """The number of white in a loaded grey mask of up to 8 bits."""
+    return 1 if image.mode == "1" else {"L;2": 3, "L;4": 15}.get(raw_mode[:3], 255)
+
+
+def _white_is_zero(raw_mode: str) -> bool:
+    return raw_mode.endswith(("I", "IR"))
+
+
+def _shown(image: Image.Image, raw_mode: str) -> NDArray[np.uint8] | None:
+    """The colour in which each number of a loaded mask is shown; None for 16 bits."""
+    if image.mode in ("P", "PA"):
+        return np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    if image.mode not in ("1", "L", "LA"):
+        return None
+    greys = np.linspace(0, 255, _highest_grey(image, raw_mode) + 1).astype(np.uint8)
+    return np.repeat(greys[:: -1 if _white_is_zero(raw_mode) else 1, None], 3, axis=1)
+
+
 def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.integer]:
     """Stored (h, w) numbers of a loaded mask."""
     mode = image.mode
@@ -297,11 +455,11 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
         return np.array(image)
     if mode in ("1", "L"):
         # Pillow stretches 2- and 4-bit grey to 0..255 and inverts TIFFs whose white is 0; undo both.
-        highest = 1 if mode == "1" else {"L;2": 3, "L;4": 15}.get(raw_mode[:3], 255)
+        highest = _highest_grey(image, raw_mode)
         grey = np.array(image, np.uint8)
         if mode == "L":
             grey //= np.uint8(255 // highest)
-        return np.uint8(highest) - grey if raw_mode.endswith(("I", "IR")) else grey
+        return np.uint8(highest) - grey if _white_is_zero(raw_mode) else grey
     if mode.startswith("I"):
         numbers = np.asarray(image)
         if numbers.min() < 0 or numbers.max() > 65535:
@@ -324,10 +482,13 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
         if (channels[:, :, 0] == channels[:, :, 1]).all() and (channels[:, :, 0] == channels[:, :, 2]).all():
             return channels[:, :, 0].copy()
         different = int((channels[:, :, :3].min(2) != channels[:, :, :3].max(2)).sum())
-        raise InputError(
-            f"mask with colours instead of class numbers ({different} coloured pixels)",
+        raise DataError(
+            f"mask with colours instead of class numbers ({different} coloured pixels), "
+            "and nothing says which colour is which class",
+            kind="colors",
             where=path,
-            fix="export index masks (one grey or palette channel whose values are class numbers)",
+            fix="put the labelling tool's class file (labelmap.txt or class_dict.csv) beside the masks, or write "
+            "the colours in dataset.yaml: classes: [{name: road, color: [128, 64, 128]}, ...]",
         )
     raise InputError(
         f"mask of mode {mode}: it holds no class numbers",

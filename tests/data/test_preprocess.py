@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sceneparse.data.loader import to_tensor
 from sceneparse.data.preprocess import (
     MAX_ASPECT,
     ResizePolicy,
@@ -14,7 +15,6 @@ from sceneparse.data.preprocess import (
     prepare_image,
     resize_image,
     resize_mask,
-    to_tensor,
 )
 from sceneparse.errors import InputError
 

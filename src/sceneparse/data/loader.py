@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sceneparse.data.augment import Augmentation, augment
-from sceneparse.data.preprocess import to_tensor
 from sceneparse.errors import InputError
 
 EpochIndex = tuple[int, int]
@@ -190,6 +189,17 @@ class EvalDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         image, mask = self.cache[index]
         return to_tensor(image), _mask_tensor(mask), index
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """uint8 (H, W, 3) to a uint8 tensor (3, H, W) with strides of channels-last memory.
+
+    The memory is shared where ``image`` can be written to; a read-only view of a cache is copied, since a
+    tensor cannot be made read-only.
+    """
+    if not image.flags.writeable:
+        image = image.copy()
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def eval_batches(cache: SampleStore, batch_size: int, shard: tuple[int, int] = (0, 1)) -> list[list[int]]:

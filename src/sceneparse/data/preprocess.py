@@ -10,14 +10,14 @@ Shapes: ``H, W`` rows and columns; images ``(H, W, 3)`` uint8 RGB; masks ``(H, W
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from sceneparse.data.decode import Picture, read_picture
 from sceneparse.errors import InputError, nearest
 
 MODES = ("short-side", "squash", "none")
@@ -112,7 +112,12 @@ def _round_half_up(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def resize_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_image(
+    image: NDArray[np.uint8],
+    size_hw: tuple[int, int],
+    *,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
     """Resize a picture, antialiased when it shrinks.
 
     Pillow's BILINEAR: a triangle filter as wide as the shrinking factor, so every source pixel counts; plain
@@ -121,14 +126,15 @@ def resize_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[
     Args:
         image: uint8 (H, W, 3).
         size_hw: height and width of the result, pixels.
+        box: left, top, right and bottom of the part to resize, pixels, fractions allowed; None for all.
 
     Returns:
         uint8 (H', W', 3), contiguous; ``image`` itself where the size is already right.
     """
-    if image.shape[:2] == size_hw:
-        return image
     height, width = size_hw
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if image.shape[:2] == size_hw and box in (None, (0, 0, width, height)):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=box))
 
 
 def nearest_source(source: int, target: int) -> NDArray[np.intp]:
@@ -157,16 +163,25 @@ def resize_mask(mask: NDArray[np.integer], size_hw: tuple[int, int]) -> NDArray[
 
 
 def prepare_image(image: NDArray[np.uint8], policy: ResizePolicy) -> NDArray[np.uint8]:
-    """A decoded picture uint8 (H, W, 3) at the size ``policy`` gives it."""
+    """A picture uint8 (H, W, 3) at the size ``policy`` gives it."""
     return resize_image(image, policy.target_size(*image.shape[:2]))
 
 
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """uint8 (H, W, 3) to a uint8 tensor (3, H, W) with strides of channels-last memory.
+def prepare_picture(picture: Picture, policy: ResizePolicy) -> NDArray[np.uint8]:
+    """A decoded file as uint8 (H, W, 3) at the size ``policy`` gives it."""
+    return resize_image(picture.pixels, policy.target_size(*picture.size_hw), box=picture.box)
 
-    The memory is shared where ``image`` can be written to; a read-only view of a cache is copied, since a
-    tensor cannot be made read-only.
+
+def read_prepared(path: str | Path, policy: ResizePolicy) -> tuple[NDArray[np.uint8], Picture]:
+    """A file as the network sees it, and the picture it was made from, perhaps at reduced scale.
+
+    Training, evaluation and prediction all come this way, so that they see the same pixels.
+
+    Returns:
+        uint8 (H, W, 3) of ``policy.target_size``, and the picture as decoded.
+
+    Raises:
+        InputError: as :func:`~sceneparse.data.decode.read_picture`.
     """
-    if not image.flags.writeable:
-        image = image.copy()
-    return torch.from_numpy(image).permute(2, 0, 1)
+    picture = read_picture(path, target=policy.target_size)
+    return prepare_picture(picture, policy), picture

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from sceneparse.data.decode import read_image, upright_rgb
-from sceneparse.data.preprocess import ResizePolicy, prepare_image, resize_mask, to_tensor
+from sceneparse.data.loader import to_tensor
+from sceneparse.data.preprocess import ResizePolicy, prepare_image, resize_mask
 from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from sceneparse.config import RunConfig
-from sceneparse.data.layouts import Dataset, open_dataset
+from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import AbsentRule
 from sceneparse.evaluation.evaluate import evaluate as evaluate_split

@@ -12,7 +12,7 @@ from sceneparse.cli_verb import Options, Parser, Verb
 
 _MODEL = "run folder that train made, or a bundle folder (its model/)"
 _DATA = "folder in a recognised layout, or a dataset.yaml"
-_SHIPPED = "ade20k, ade20k-151 or camvid"
+_SHIPPED = "ade20k, ade20k-151, camvid, cityscapes, cityscapes-train-ids or voc"
 
 
 def _demo_arguments(parser: Parser) -> None:
@@ -60,6 +60,14 @@ def _train_arguments(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load ahead; -1: by machine")
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
+    parser.add_argument(
+        "--class-weights",
+        metavar="KIND",
+        help="none (default), enet or median-frequency: rare classes count more",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", default=None, help="leave out files with faults, and say how many"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --out")
     parser.add_argument(
         "--deterministic",
@@ -91,6 +99,8 @@ _TRAIN_SETTINGS = {
     "seed": "seed",
     "workers": "workers",
     "label_set": "data.label_set",
+    "class_weights": "loss.class_weights",
+    "skip_bad": "data.skip_bad",
     "deterministic": "deterministic",
 }
 

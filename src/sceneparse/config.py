@@ -45,6 +45,7 @@ class DataConfig:
         resize: ``"short-side"`` keeps the aspect ratio, ``"squash"`` is the tutorial's square, ``"none"``.
         short_side: pixels; of the short side, or of both sides of the square. Without effect under "none".
         cache: folder of the pixel cache; None is the user's cache folder.
+        skip_bad: leave out the pairs that ``sceneparse check`` finds fault with, instead of stopping.
     """
 
     path: str = ""
@@ -52,6 +53,7 @@ class DataConfig:
     resize: str = "short-side"
     short_side: int = 256
     cache: str | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         _one_of("data.resize", self.resize, RESIZES)

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from sceneparse.data.layouts import Dataset, open_dataset
+from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.scenes import write_scenes
 from sceneparse.evaluation.color_baseline import color_baseline
 from sceneparse.files import write_text

@@ -180,6 +180,15 @@ class LabelSet:
         )
 
 
+def value_counts(
+    mask: NDArray[np.integer],
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """The values of a mask, ascending, and the number of pixels of each."""
+    counts = np.bincount(mask.ravel())
+    values = np.flatnonzero(counts)
+    return values, counts[values]
+
+
 def distinct_colors(count: int) -> tuple[Color, ...]:
     """The PASCAL VOC colour map without its black first entry: bit-reversed, so neighbours differ."""
     colors = []

@@ -10,21 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.cache_build import CacheJob, Sample, make_once, open_if_valid
-from sceneparse.data.layouts import Dataset
+from sceneparse.data.cache_build import CacheJob, Sample, make_once, open_if_valid, refuse_bad
+from sceneparse.data.dataset import Dataset
 from sceneparse.data.pairs import Pair
 from sceneparse.data.pixelfile import DamagedFileError, PixelFile, spoil
 from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.data.tally import Tally
 from sceneparse.errors import InputError
 
-_PIXELS_VERSION = 1
+_PIXELS_VERSION = 2
 """Raise when decoding or resizing gives other pixels than before: old caches are then made anew."""
 
 
@@ -37,11 +38,18 @@ class PixelCache:
     Attributes:
         path: the cache file.
         pairs: the source files, in the order of the samples.
+        rows: number of each sample in the file.
+        tally: what the pairs of the split hold, and their faults.
     """
 
-    def __init__(self, path: Path, pairs: tuple[Pair, ...], file: PixelFile) -> None:
+    def __init__(
+        self, path: Path, pairs: tuple[Pair, ...], rows: tuple[int, ...], tally: Tally, file: PixelFile
+    ) -> None:
+        assert len(pairs) == len(rows)
         self.path = path
         self.pairs = pairs
+        self.rows = rows
+        self.tally = tally
         self._file = file
 
     @classmethod
@@ -56,6 +64,7 @@ class PixelCache:
         workers: int,
         progress: bool,
         verify: bool = False,
+        skip_bad: bool = False,
     ) -> PixelCache:
         """Open the cache of a split, making it first if there is none that fits.
 
@@ -63,7 +72,7 @@ class PixelCache:
         on the way leaves a temporary file, which the next one removes. Memory: a few samples per worker.
 
         Args:
-            dataset: from :func:`~sceneparse.data.layouts.open_dataset`.
+            dataset: from :func:`~sceneparse.data.dataset.open_dataset`.
             split: "train" or "val".
             policy: how images are resized.
             mask_size: "image" resizes masks with their images; "own" keeps each mask's own size.
@@ -71,11 +80,13 @@ class PixelCache:
             workers: threads that decode (decoding runs outside Python's lock); at least one is used.
             progress: show a progress bar on standard error.
             verify: check every sample against its checksum now, instead of when it is first read.
+            skip_bad: leave out pairs with a fault instead of raising.
 
         Raises:
-            InputError: no such split; source files that cannot be read, masks of another size than their
-                image or with values outside the class list (one error names them all); full disk, in which
-                case nothing is left behind and an older cache is untouched.
+            FaultsError: source files that cannot be read, masks of another size than their image or with
+                values outside the class list: all of them. With ``skip_bad``: no pair is sound.
+            InputError: no such split; full disk, in which case nothing is left behind and an older cache is
+                untouched.
         """
         assert mask_size in ("image", "own"), mask_size
         pairs = dataset.split(split)
@@ -83,6 +94,8 @@ class PixelCache:
         path = Path(folder) / f"{split}-{_digest([str(dataset.root.resolve()), contents])[:16]}.pixels"
         job = CacheJob(
             path=path,
+            root=dataset.root,
+            split=split,
             pairs=pairs,
             labels=dataset.labels,
             policy=policy,
@@ -95,12 +108,23 @@ class PixelCache:
             workers=max(1, workers),
             progress=progress,
             verify=verify,
+            skip_bad=skip_bad,
         )
         file = open_if_valid(job) or make_once(job)
-        return cls(path, pairs, file)
+        bad = set(file.header["tally"]["bad"])
+        sound = tuple(pair for pair in pairs if pair.stem not in bad)
+        tally = Tally.from_dict(file.header["tally"], [(pair.stem, pair.image) for pair in sound])
+        refuse_bad(tally, job)
+        return cls(path, sound, tuple(range(len(sound))), tally, file)
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def without(self, stems: Collection[str]) -> PixelCache:
+        """The same cache without some samples; its tally still counts them."""
+        kept = [i for i, pair in enumerate(self.pairs) if pair.stem not in stems]
+        pairs, rows = (tuple(values[i] for i in kept) for values in (self.pairs, self.rows))
+        return PixelCache(self.path, pairs, rows, self.tally, self._file)
 
     def __getitem__(self, i: int) -> Sample:
         """Sample ``i``, its checksum compared when this process reads it first.
@@ -109,7 +133,7 @@ class PixelCache:
             InputError: the pixels in the file have changed; the file is made anew at the next start.
         """
         try:
-            return self._file.sample(i)
+            return self._file.sample(self.rows[i])
         except DamagedFileError as error:
             spoil(self.path)
             raise InputError(
@@ -125,12 +149,12 @@ class PixelCache:
     @property
     def image_sizes(self) -> NDArray[np.integer]:
         """(N, 2): H, W of every image in the cache, in pixels."""
-        return self._file.index["image_size"]
+        return self._file.index["image_size"][list(self.rows)]
 
     @property
     def mask_sizes(self) -> NDArray[np.integer]:
         """(N, 2): h, w of every mask in the cache, in pixels."""
-        return self._file.index["mask_size"]
+        return self._file.index["mask_size"][list(self.rows)]
 
     @property
     def fingerprint(self) -> str:
@@ -138,7 +162,7 @@ class PixelCache:
         return str(self._file.header["fingerprint"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "pairs": self.pairs, "fingerprint": self.fingerprint}
+        return {"path": self.path, "pairs": self.pairs, "rows": self.rows, "fingerprint": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         try:
@@ -152,19 +176,27 @@ class PixelCache:
                 where=state["path"],
                 fix="start again; do not change the images of a running training",
             )
-        self.__init__(state["path"], state["pairs"], file)  # type: ignore[misc]
+        tally = Tally.from_dict(file.header["tally"], ())  # workers have no use for its paths
+        self.__init__(state["path"], state["pairs"], state["rows"], tally, file)  # type: ignore[misc]
 
 
 def _contents(dataset: Dataset, split: str, policy: ResizePolicy, mask_size: str) -> dict[str, Any]:
-    """What decides the pixels, source files aside. Names and colours of classes do not."""
-    return {
+    """What decides the pixels, source files aside. Names and colours of classes do so only where masks hold
+    names or colours."""
+    labels, source = dataset.labels, dataset.source
+    contents = {
         "pixels_version": _PIXELS_VERSION,
         "split": split,
         "policy": policy.to_dict(),
         "mask_size": mask_size,
-        "file_numbers": list(dataset.labels.file_numbers),
-        "ignored": list(dataset.labels.ignored),
+        "file_numbers": list(labels.file_numbers),
+        "ignored": list(labels.ignored),
+        "merged": [list(pair) for pair in labels.merged],
+        "form": dataset.form,
     }
+    if dataset.form != "index":
+        contents["source"] = [source.names, source.numbers, source.colors, source.uncovered]
+    return contents
 
 
 def _digest(values: Any) -> str:
@@ -173,14 +205,20 @@ def _digest(values: Any) -> str:
 
 def _sources(pairs: Iterable[Pair]) -> str:
     """Digest of stem, suffix, length and time of change of every source file."""
+    states: dict[str, str] = {}  # a document of a thousand masks is asked once
     lines = []
     for pair in pairs:
-        for path in (str(pair.image), str(pair.mask)):
-            try:
-                status = os.stat(path)
-            except OSError as error:
-                raise InputError(
-                    f"cannot read the file: {error.strerror}", where=path, fix="check it"
-                ) from None
-            lines.append(f"{pair.stem}\0{path.rpartition('.')[2]}\0{status.st_size}\0{status.st_mtime_ns}")
+        for path in (pair.image, *pair.mask.files):
+            text = str(path)
+            if text not in states:
+                states[text] = _state(text)
+            lines.append(f"{pair.stem}\0{states[text]}")
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _state(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:  # named with its reason when it is read
+        return "none"
+    return f"{path.rpartition('.')[2]}\0{status.st_size}\0{status.st_mtime_ns}"

@@ -8,30 +8,28 @@ import hashlib
 import json
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.decode import read_image, read_mask
+from sceneparse.data.faults import FaultsError
+from sceneparse.data.inspect import Inspection, inspect_pair
 from sceneparse.data.lock import process_lock
-from sceneparse.data.pairs import MOST_NAMED, Pair
+from sceneparse.data.pairs import Pair
 from sceneparse.data.pixelfile import DamagedFileError, PixelFile, PixelFileWriter
-from sceneparse.data.preprocess import ResizePolicy, resize_image, resize_mask
+from sceneparse.data.preprocess import ResizePolicy, prepare_picture, resize_mask
+from sceneparse.data.tally import Tally
+from sceneparse.data.threads import mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.integer]]
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,8 @@ class CacheJob:
     """
 
     path: Path
+    root: Path
+    split: str
     pairs: tuple[Pair, ...]
     labels: LabelSet
     policy: ResizePolicy
@@ -50,6 +50,7 @@ class CacheJob:
     workers: int
     progress: bool
     verify: bool
+    skip_bad: bool
 
 
 def open_if_valid(job: CacheJob) -> PixelFile | None:
@@ -71,33 +72,24 @@ def open_if_valid(job: CacheJob) -> PixelFile | None:
     return file
 
 
-def _prepare(pair: Pair, policy: ResizePolicy, labels: LabelSet, mask_size: str) -> Sample | list[InputError]:
-    """Decode and resize one pair; runs in the worker threads. All its faults, if it has any."""
-    faults = []
-    try:
-        image = read_image(pair.image)
-    except InputError as error:
-        faults.append(error)
-    try:
-        mask = labels.to_index(read_mask(pair.mask), path=pair.mask)
-    except InputError as error:
-        faults.append(error)
-    if faults:
-        return faults
-    if mask.shape != image.shape[:2]:
-        turned = mask.shape == image.shape[1::-1]
-        (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
-        return [
-            InputError(
-                f"the mask is {mask_width} x {mask_height} pixels and its image {width} x {height}",
-                where=f"{pair.mask} and {pair.image}",
-                fix="the image is turned upright by its EXIF data, the mask is not: turn the mask"
-                if turned
-                else "export the mask at the size of its image",
-            )
-        ]
-    size_hw = policy.target_size(*image.shape[:2])
-    return resize_image(image, size_hw), resize_mask(mask, size_hw) if mask_size == "image" else mask
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One pair as it goes into the cache; no sample where a fault stops it."""
+
+    sample: Sample | None
+    facts: Inspection
+
+
+def _prepare(pair: Pair, *, split: str, policy: ResizePolicy, labels: LabelSet, mask_size: str) -> _Prepared:
+    """Decode, look through and resize one pair; runs in the worker threads."""
+    found = inspect_pair(pair, labels, split=split, target=policy.target_size)
+    facts = found.without_pixels()
+    if found.picture is None or found.numbers is None:
+        return _Prepared(None, facts)
+    image, mask = prepare_picture(found.picture, policy), found.numbers
+    if mask_size == "image":
+        mask = resize_mask(mask, image.shape[:2])
+    return _Prepared((image, labels.to_index(mask, path=pair.mask.path)), facts)
 
 
 def make_once(job: CacheJob) -> PixelFile:
@@ -134,66 +126,35 @@ def make_once(job: CacheJob) -> PixelFile:
 
 
 def _write(temporary: Path, job: CacheJob) -> None:
-    faults: list[InputError] = []
+    tally = Tally.empty(job.labels.num_classes)
     checksum = hashlib.sha256(json.dumps(job.header["contents"], sort_keys=True).encode())
-    prepare = partial(_prepare, policy=job.policy, labels=job.labels, mask_size=job.mask_size)
+    prepare = partial(
+        _prepare, split=job.split, policy=job.policy, labels=job.labels, mask_size=job.mask_size
+    )
     with (
         contextlib.closing(PixelFileWriter(temporary)) as writer,
-        _bar(len(job.pairs), job.progress) as advance,
+        progress_bar(f"making the pixel cache of {job.split}", len(job.pairs), shown=job.progress) as advance,
+        contextlib.closing(mapped_in_order(prepare, job.pairs, job.workers)) as results,
     ):
-        with contextlib.closing(_mapped_in_order(prepare, job.pairs, job.workers)) as results:
-            for pair, result in zip(job.pairs, results, strict=True):
-                if isinstance(result, list):
-                    faults += result
-                elif not faults:  # after the first fault the rest is only looked through
-                    facts = writer.append(*result)
-                    checksum.update(f"{pair.stem}\0{facts}\n".encode("utf-8", "surrogatepass"))
-                advance()
-        if faults:
-            raise _one_error(faults)
-        writer.finish({**job.header, "fingerprint": checksum.hexdigest()})
+        for pair, prepared in zip(job.pairs, results, strict=True):
+            tally.add(pair, prepared.facts)
+            # Where bad pairs are not left out, the rest is only looked through after the first of them.
+            if prepared.sample is not None and (job.skip_bad or not tally.bad):
+                facts = writer.append(*prepared.sample)
+                checksum.update(f"{pair.stem}\0{facts}\n".encode("utf-8", "surrogatepass"))
+            advance()
+        refuse_bad(tally, job)
+        writer.finish({**job.header, "tally": tally.to_dict(), "fingerprint": checksum.hexdigest()})
 
 
-def _mapped_in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
-) -> Generator[_Result]:
-    """``map`` in threads, at most ``2 * workers`` results ahead of the reader: memory stays bounded."""
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    pending: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            pending.append(executor.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        executor.shutdown(cancel_futures=True)
+def refuse_bad(tally: Tally, job: CacheJob) -> None:
+    """Raise the faults of a split, unless bad pairs are left out and some are sound.
 
-
-@contextlib.contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Callable[[], None]]:
-    if not shown:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("making the pixel cache"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
-def _one_error(faults: list[InputError]) -> InputError:
-    if len(faults) == 1:
-        return faults[0]
-    told = "\n".join(str(fault) for fault in faults[:MOST_NAMED])
-    more = len(faults) - MOST_NAMED
-    return InputError(
-        f"{len(faults)} faults in the data:\n{told}" + (f"\nand {more} more" if more > 0 else ""),
-        fix="correct or remove these files; nothing was written",
-    )
+    Raises:
+        FaultsError: names them.
+    """
+    if tally.bad and (not job.skip_bad or len(tally.bad) == len(job.pairs)):
+        raise FaultsError([fault for fault in tally.faults if fault.stops], where=job.root)
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:

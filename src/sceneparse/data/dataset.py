@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from sceneparse import labels as shipped
 from sceneparse.data.classes import SourceClasses
@@ -24,13 +23,11 @@ from sceneparse.data.layouts import (
     yolo_dataset,
 )
 from sceneparse.data.decode import IMAGE_SUFFIXES
-from sceneparse.data.lists import path_in, read_list
+from sceneparse.data.lists import read_list
 from sceneparse.data.masks.source import MaskSource
-from sceneparse.data.pairs import Pair, files_by_stem, pair_up, stem_of
+from sceneparse.data.pairs import SAME_NAME, Pair, files_by_stem, pair_up, stem_of
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import LabelSet
-
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +78,7 @@ class Dataset:
         return self.splits[name]
 
 
-def open_dataset(
-    path: str | Path, *, label_set: str | None = None, keep_faults: bool = False
-) -> Dataset:
+def open_dataset(path: str | Path, *, label_set: str | None = None, keep_faults: bool = False) -> Dataset:
     """Recognise a data set and pair its images and masks.
 
     Args:
@@ -156,7 +151,8 @@ class _Opening:
         """Read names of files and of classes, and pair them."""
         images = {split: self._images(split, files) for split, files in self.splits.items()}
         form = form or self._form(images)
-        source, labels, weights = self._located(lambda: self._classes(form))
+        layout = self.layout if self.layout in LAYOUTS else None
+        source, labels = self.said.labels(lambda: found_classes(self.said.root, layout, form, self.splits))
         if form == "index" and self._colored(source):
             form = "color"
         masks = Masks(source)
@@ -173,7 +169,7 @@ class _Opening:
             source=source,
             splits=pairs,
             faults=tuple(self.faults),
-            class_weights=weights,
+            class_weights=self._weights(labels),
         )
 
     def _images(self, split: str, files: SplitFiles) -> dict[str, str]:
@@ -187,18 +183,16 @@ class _Opening:
             )
             beside = files.mask_ending if masks == folder else ""
             found |= {prefix + s: path for s, path in stems.items() if not (beside and s.endswith(beside))}
-        if not files.list:
+        if files.pairs:
+            return {self._listed_stem(path): str(path) for path, _ in files.pairs}
+        if files.names is None:
             return found
-        if not files.images:
-            rows = read_list(files.list, columns=2)
-            paths = [path_in(self.said.root, image) for image, _ in rows]
-            return {self._listed_stem(path): str(path) for path in paths}
-        listed = dict.fromkeys(_listed_names(files.list))
+        listed = dict.fromkeys(_listed_names(files.names))
         for name in listed.keys() - found.keys():
             what = f"the list names {name!r}, and there is no such image"
-            fix = f"correct the line in {files.list}, or add the image to {files.images[0]}"
+            fix = f"correct the line in {files.names}, or add the image to {files.images[0]}"
             self.faults.append(
-                Fault(kind="missing-image", what=what, fix=fix, files=(files.list,), split=split, stem=name)
+                Fault(kind="missing-image", what=what, fix=fix, files=(files.names,), split=split, stem=name)
             )
         return {name: found[name] for name in listed if name in found}
 
@@ -211,34 +205,20 @@ class _Opening:
             for masks in files.masks:
                 if masks.is_dir() or masks.is_file():
                     return detect_form(masks, images[split].keys(), ending=files.mask_ending)
-            if not files.masks and files.list:
-                mask = path_in(self.said.root, read_list(files.list, columns=2)[0][1])
+            for _, mask in files.pairs[:1]:
                 return {".json": "labelme", ".txt": "yolo"}.get(mask.suffix.lower(), "index")
         return "index"
 
-    def _classes(self, form: str) -> tuple[SourceClasses, LabelSet, tuple[float, ...]]:
-        said = self.said
-        layout = self.layout if self.layout in LAYOUTS else None
-        source = said.classes or found_classes(said.root, layout, form, self.splits)
-        source = source.ignoring(said.ignore).with_uncovered(said.uncovered)
-        labels = source.label_set(said.merge)
-        for name in said.class_weights:
+    def _weights(self, labels: LabelSet) -> tuple[float, ...]:
+        weights = self.said.class_weights
+        for name in weights:
             if name not in labels.names:
                 raise InputError(
                     f"a weight is given for {name!r}, which is no class.{nearest(name, labels.names)}",
+                    where=self.said.path,
                     fix=f"classes: {', '.join(labels.names[:20])}",
                 )
-        return source, labels, tuple(said.class_weights.get(name, 1.0) for name in labels.names)
-
-    def _located(self, make: Callable[[], _Made]) -> _Made:
-        """Class lists check themselves, without knowing the file they came from."""
-        try:
-            return make()
-        except InputError as error:
-            if error.where is not None:
-                raise
-            where = self.said.path or self.said.root
-            raise InputError(error.what, where=where, fix=error.fix or "correct the class list") from None
+        return tuple(weights.get(name, 1.0) for name in labels.names)
 
     def _colored(self, source: SourceClasses) -> bool:
         """Whether masks may hold colours: every class has one, written by whoever made the data."""
@@ -248,10 +228,7 @@ class _Opening:
     def _pairs(
         self, split: str, files: SplitFiles, images: Mapping[str, str], masks: Masks, form: str
     ) -> tuple[Pair, ...]:
-        found: dict[str, MaskSource] = {}
-        if files.list and not files.images:
-            rows = [[path_in(self.said.root, part) for part in row] for row in read_list(files.list, columns=2)]
-            found = {self._listed_stem(image): masks.one(mask, form) for image, mask in rows}
+        found = {self._listed_stem(image): masks.one(mask, form) for image, mask in files.pairs}
         for images_folder, folder, prefix in zip(
             files.images, files.masks, _prefixes(files.images), strict=True
         ):
@@ -266,13 +243,10 @@ class _Opening:
                 ending=files.mask_ending,
             )
             found |= {prefix + s: mask for s, mask in below.items()}
-        if files.list and files.images:
-            listed = set(_listed_names(files.list))
+        if files.names is not None:
+            listed = set(_listed_names(files.names))
             found = {s: mask for s, mask in found.items() if s in listed}
-        fix = _MASK_FIX.get(form)
-        return pair_up(images, found, self.faults, split=split, mask_fix=fix) if fix else pair_up(
-            images, found, self.faults, split=split
-        )
+        return pair_up(images, found, self.faults, split=split, mask_fix=_MASK_FIX.get(form, SAME_NAME))
 
 
 _MASK_FIX = {

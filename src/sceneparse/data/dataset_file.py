@@ -23,22 +23,23 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from sceneparse.data.class_files import read_class_file
 from sceneparse.data.classes import SourceClasses
+from sceneparse.data.lists import path_in, read_list
 from sceneparse.errors import InputError, nearest
 from sceneparse.files import read_text
-from sceneparse.labels import label_set
+from sceneparse.labels import LabelSet, label_set
+
+_Made = TypeVar("_Made")
 
 EXAMPLE = "classes: [sky, road, car]"
 FORMS = ("index", "color", "per-class", "coco", "labelme", "yolo")
 SPLITS = ("train", "val", "test")
-_KEYS = (
-    *("path", *SPLITS, "form", "classes", "ignore", "merge", "uncovered", "class_weights", "label_set"),
-)
+_KEYS = (*("path", *SPLITS, "form", "classes", "ignore", "merge", "uncovered", "class_weights", "label_set"),)
 _SPLIT_KEYS = ("images", "masks", "list")
 _CLASS_KEYS = ("number", "name", "color")
 
@@ -50,14 +51,16 @@ class SplitFiles:
     Args:
         images: folders; several are taken together.
         masks: a folder or COCO document for each of ``images``.
-        list: file with one name or one pair a line; None takes all files.
+        names: file with the name of an image a line; None takes all files.
+        pairs: images and masks that are listed one by one, instead of folders.
         image_ending: what names of images have before the suffix; it is no part of the stem.
         mask_ending: the same for masks.
     """
 
     images: tuple[Path, ...] = ()
     masks: tuple[Path, ...] = ()
-    list: Path | None = None
+    names: Path | None = None
+    pairs: tuple[tuple[Path, Path], ...] = ()
     image_ending: str = ""
     mask_ending: str = ""
 
@@ -87,6 +90,22 @@ class DatasetFile:
     merge: dict[str, tuple[str, ...]] = field(default_factory=dict)
     uncovered: str | None = None
     class_weights: dict[str, float] = field(default_factory=dict)
+
+    def labels(self, found: Callable[[], SourceClasses]) -> tuple[SourceClasses, LabelSet]:
+        """The classes as the masks have them, and those that are trained and scored.
+
+        Args:
+            found: gives the classes that the data comes with, where the file says none.
+
+        Raises:
+            InputError: a name in ``ignore``, ``merge`` or ``uncovered`` is no class.
+        """
+
+        def both() -> tuple[SourceClasses, LabelSet]:
+            source = (self.classes or found()).ignoring(self.ignore).with_uncovered(self.uncovered)
+            return source, source.label_set(self.merge)
+
+        return located(self.path or self.root, both)
 
 
 def read_dataset_file(path: Path) -> DatasetFile:
@@ -125,7 +144,7 @@ def read_dataset_file(path: Path) -> DatasetFile:
             if values.get(split) is not None
         },
         form=form,
-        classes=_located(path, lambda: _classes(values, root, path)),
+        classes=located(path, lambda: _classes(values, root, path)),
         ignore=_ignored(values.get("ignore"), path),
         merge=_merges(values.get("merge"), path),
         uncovered=uncovered,
@@ -155,16 +174,17 @@ def _split(where: object, root: Path, path: Path, split: str) -> SplitFiles:
             where=path,
             fix="give a folder of masks for each folder of images, in the same order",
         )
-    return SplitFiles(images=images, masks=masks, list=listed)
+    if listed is not None and not images:
+        rows = read_list(listed, columns=2)
+        return SplitFiles(pairs=tuple((path_in(root, image), path_in(root, mask)) for image, mask in rows))
+    return SplitFiles(images=images, masks=masks, names=listed)
 
 
 def _classes(values: dict[str, Any], root: Path, path: Path) -> SourceClasses | None:
     classes, shipped = values.get("classes"), values.get("label_set")
     if shipped is not None:
         if classes is not None:
-            raise InputError(
-                "label_set brings its own classes", where=path, fix="keep label_set or classes"
-            )
+            raise InputError("label_set brings its own classes", where=path, fix="keep label_set or classes")
         return SourceClasses.of(label_set(str(shipped)))
     if classes is None:
         return None
@@ -303,8 +323,8 @@ def check_keys(values: dict[Any, Any], known: tuple[str, ...], path: Path, what:
             )
 
 
-def _located(path: Path, make: Callable[[], SourceClasses | None]) -> SourceClasses | None:
-    """Class lists check themselves, without knowing the file they came from."""
+def located(path: Path, make: Callable[[], _Made]) -> _Made:
+    """What ``make`` gives; class lists check themselves, without knowing the file they came from."""
     try:
         return make()
     except InputError as error:

@@ -125,6 +125,19 @@ class Fault:
             "values": [{"value": value, "pixels": pixels} for value, pixels in self.values],
         }
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Fault:
+        """Inverse of :meth:`to_dict`."""
+        return cls(
+            kind=values["kind"],
+            what=values["what"],
+            fix=values["fix"],
+            files=tuple(Path(path) for path in values["files"]),
+            split=values["split"],
+            stem=values["stem"],
+            values=tuple((entry["value"], entry["pixels"]) for entry in values["values"]),
+        )
+
 
 class FaultsError(InputError):
     """Several faults in one error.

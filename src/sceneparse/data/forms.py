@@ -115,7 +115,9 @@ class Masks:
             InputError: nothing there, or names that do not say picture and class.
         """
         if form == "coco":
-            return {stem: mask for stem, _, mask in coco_items(CocoDocument(masks), images_folder, self.classes)}
+            return {
+                stem: mask for stem, _, mask in coco_items(CocoDocument(masks), images_folder, self.classes)
+            }
         if form == "per-class":
             groups = group_class_files(masks, self.classes.names, images.keys())
             numbers = dict(zip(self.classes.names, self.classes.numbers, strict=True))

@@ -9,7 +9,7 @@ H, W: height and width of the upright picture, pixels. K: number of classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,13 @@ class Inspection:
     counts: NDArray[np.int64] | None
     faults: tuple[Fault, ...]
 
-    @property
-    def sound(self) -> bool:
-        """Whether nothing stops."""
-        return self.picture is not None
+    def without_pixels(self) -> Inspection:
+        """The facts alone, to be kept for thousands of pairs."""
+        picture = None if self.picture is None else replace(self.picture, pixels=_NO_PIXELS)
+        return replace(self, picture=picture, numbers=None)
+
+
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 def inspect_pair(
@@ -92,9 +95,7 @@ def inspect_pair(
         what = f"every pixel of {pair.mask.path.name} is ignored: nothing is learned or scored from it"
         fix = "remove the pair, or correct the mask or the ignored values"
         files = (pair.mask.path,)
-        faults.append(
-            Fault(kind="all-ignored", what=what, fix=fix, files=files, split=split, stem=pair.stem)
-        )
+        faults.append(Fault(kind="all-ignored", what=what, fix=fix, files=files, split=split, stem=pair.stem))
     if picture.orientation != 1:
         what = f"{pair.image.name} is turned upright by its EXIF data, and its mask fits the upright picture"
         if picture.orientation < 5 or picture.size_hw[0] == picture.size_hw[1]:

@@ -59,27 +59,21 @@ def _camvid(root: Path) -> dict[str, SplitFiles]:
     return _folders(folders)(root) if masks_there else {}
 
 
-def _cityscapes(root: Path) -> dict[str, SplitFiles]:
-    if not (root / "leftImg8bit").is_dir():
-        return {}
-    found = _folders({split: (f"leftImg8bit/{split}", f"gtFine/{split}") for split in SPLITS})(root)
-    return {
-        split: SplitFiles(
-            images=files.images,
-            masks=files.masks,
-            image_ending="_leftImg8bit",
-            mask_ending=f"_gtFine_{_cityscapes_numbers(files.masks[0])}",
-        )
-        for split, files in found.items()
-    }
+def _cityscapes(kind: str) -> Callable[[Path], dict[str, SplitFiles]]:
+    """Cityscapes' folders, where they hold masks of a kind: ``labelIds`` or ``labelTrainIds``."""
+    ending = f"_gtFine_{kind}"
 
+    def find(root: Path) -> dict[str, SplitFiles]:
+        found = _folders({split: (f"leftImg8bit/{split}", f"gtFine/{split}") for split in SPLITS})(root)
+        return {
+            split: SplitFiles(
+                images=files.images, masks=files.masks, image_ending="_leftImg8bit", mask_ending=ending
+            )
+            for split, files in found.items()
+            if next(files.masks[0].rglob(f"*{ending}.png"), None) is not None
+        }
 
-def _cityscapes_numbers(masks: Path) -> str:
-    """``labelIds``, the official numbers, unless only ``labelTrainIds`` is there."""
-    for kind in ("labelIds", "labelTrainIds"):
-        if next(masks.rglob(f"*_gtFine_{kind}.png"), None) is not None:
-            return kind
-    return "labelIds"
+    return find
 
 
 def _voc(root: Path) -> dict[str, SplitFiles]:
@@ -95,9 +89,7 @@ def _voc(root: Path) -> dict[str, SplitFiles]:
     images = root / "JPEGImages"
     if not splits:
         return {"train": SplitFiles(images=(images,), masks=(masks,))}
-    return {
-        split: SplitFiles(images=(images,), masks=(masks,), list=path) for split, path in splits.items()
-    }
+    return {split: SplitFiles(images=(images,), masks=(masks,), names=path) for split, path in splits.items()}
 
 
 _ROBOFLOW = {"train": "train", "val": "valid", "test": "test"}
@@ -187,9 +179,16 @@ LAYOUTS = {
     "cityscapes": Layout(
         title="Cityscapes",
         shape="leftImg8bit/{train,val} + gtFine/{train,val}",
-        find=_cityscapes,
+        find=_cityscapes("labelIds"),
         form="index",
         label_set="cityscapes",
+    ),
+    "cityscapes-train-ids": Layout(
+        title="Cityscapes, train ids",
+        shape="the same with NAME_gtFine_labelTrainIds.png alone",
+        find=_cityscapes("labelTrainIds"),
+        form="index",
+        label_set="cityscapes-train-ids",
     ),
     "voc": Layout(
         title="PASCAL VOC, CVAT",
@@ -210,6 +209,7 @@ LAYOUTS = {
         title="CamVid/SegNet",
         shape="train + trainannot, val + valannot",
         find=_camvid,
+        form="index",
         label_set="camvid",
     ),
     "labelme": Layout(
@@ -226,9 +226,9 @@ LAYOUTS = {
 
 def recognised() -> str:
     """All layouts, a line each, for messages."""
-    lines = [f"         {layout.title:18}{layout.shape}" for layout in LAYOUTS.values()]
-    lines.append(f"         {'YOLO':18}data.yaml + images/train + labels/train")
-    lines.append(f"         {'any other':18}dataset.yaml, which says where images and masks are")
+    lines = [f"         {layout.title:22}{layout.shape}" for layout in LAYOUTS.values()]
+    lines.append(f"         {'YOLO':22}data.yaml + images/train + labels/train")
+    lines.append(f"         {'any other':22}dataset.yaml, which says where images and masks are")
     return "recognised layouts:\n" + "\n".join(lines)
 
 
@@ -252,10 +252,13 @@ YOLO_FILES = ("data.yaml", "data.yml")
 def yolo_dataset(path: Path) -> DatasetFile:
     """What a YOLO ``data.yaml`` says, in our words."""
     said = yolo_yaml(path)
-    return DatasetFile(root=path.parent, path=path, splits=said.splits, form=said.form, classes=said.classes)
+    splits = said.splits | {split: SplitFiles(pairs=pairs) for split, pairs in said.listed.items()}
+    return DatasetFile(root=path.parent, path=path, splits=splits, form=said.form, classes=said.classes)
 
 
-def found_classes(root: Path, layout: str | None, form: str, splits: Mapping[str, SplitFiles]) -> SourceClasses:
+def found_classes(
+    root: Path, layout: str | None, form: str, splits: Mapping[str, SplitFiles]
+) -> SourceClasses:
     """The classes that a data set comes with: of its documents, of a class file, or its layout's own.
 
     Raises:

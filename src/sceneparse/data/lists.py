@@ -40,7 +40,9 @@ def read_list(path: Path, *, columns: int) -> list[tuple[str, ...]]:
             )
         rows.append(row)
     if not rows:
-        raise InputError("the list is empty", where=path, fix="write a name, or an image and its mask, a line")
+        raise InputError(
+            "the list is empty", where=path, fix="write a name, or an image and its mask, a line"
+        )
     if any("\0" in part for row in rows for part in row):
         raise InputError("the list holds bytes that are no text", where=path, fix="name a text file")
     return rows

@@ -14,7 +14,7 @@ from sceneparse.data.faults import Fault
 from sceneparse.data.masks.source import MaskSource
 from sceneparse.errors import InputError
 
-_SAME_NAME = "an image and its mask have the same name, suffix aside: add, rename or remove the file"
+SAME_NAME = "an image and its mask have the same name, suffix aside: add, rename or remove the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def pair_up(
     faults: list[Fault],
     *,
     split: str | None = None,
-    mask_fix: str = _SAME_NAME,
+    mask_fix: str = SAME_NAME,
 ) -> tuple[Pair, ...]:
     """Pairs by stem, sorted by it; what has no partner is added to ``faults``.
 
@@ -53,7 +53,7 @@ def pair_up(
         path = masks[stem].path
         what = f"the mask {path.name} ({stem}) has no image"
         faults.append(
-            Fault(kind="missing-image", what=what, fix=_SAME_NAME, files=(path,), split=split, stem=stem)
+            Fault(kind="missing-image", what=what, fix=SAME_NAME, files=(path,), split=split, stem=stem)
         )
     return tuple(Pair(stem, Path(images[stem]), masks[stem]) for stem in sorted(images.keys() & masks.keys()))
 
@@ -95,9 +95,7 @@ def files_by_stem(
             files = (Path(path), Path(found[stem]))
             what = f"{files[0].name} and {files[1].name} have the same stem: which one is meant?"
             fix = "rename or remove one of them"
-            faults.append(
-                Fault(kind="same-stem", what=what, fix=fix, files=files, split=split, stem=stem)
-            )
+            faults.append(Fault(kind="same-stem", what=what, fix=fix, files=files, split=split, stem=stem))
         else:
             found[stem] = path
     if not found:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.decode import read_image, read_mask
-from sceneparse.data.layouts import Dataset
+from sceneparse.data.decode import read_image
+from sceneparse.data.dataset import Dataset
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import Scores, scores
 
@@ -89,8 +89,8 @@ def color_baseline(dataset: Dataset) -> dict[str, float]:
 
 def _samples(dataset: Dataset, split: str) -> Iterator[Sample]:
     for pair in dataset.split(split):
-        mask = dataset.labels.to_index(read_mask(pair.mask), path=pair.mask)
-        yield read_image(pair.image), mask
+        image = read_image(pair.image)
+        yield image, dataset.labels.to_index(pair.mask.read(image.shape[:2]), path=pair.mask.path)
 
 
 def color_histogram(samples: Iterable[Sample], num_classes: int, ignore_index: int) -> Histogram:

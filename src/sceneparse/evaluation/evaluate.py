@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from sceneparse.data.decode import read_image, read_mask
-from sceneparse.data.layouts import Dataset
-from sceneparse.data.pairs import MOST_NAMED, Pair
+from sceneparse.data.dataset import Dataset
+from sceneparse.data.dataset_file import SPLITS
+from sceneparse.data.faults import Fault, FaultsError
+from sceneparse.data.inspect import inspect_pair
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
 from sceneparse.labels import LabelSet
-
-SPLITS = ("val", "train")
 
 
 class IndexPredictor(Protocol):
@@ -54,7 +53,7 @@ def evaluate(
     Args:
         predictor: the model.
         dataset: with the classes of the model: names and file numbers must be the same, in any order.
-        split: "val" or "train".
+        split: "val", "train" or "test".
         absent: what a class without truth and prediction does to the means, "skip" or "zero".
         scales: see :class:`~sceneparse.prediction.predictor.Predictor`.
         flip: likewise.
@@ -77,35 +76,21 @@ def evaluate(
     index_of_theirs = _matching_classes(labels, dataset)
     pairs = dataset.split(split)
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
-    problems: list[InputError] = []
+    faults: list[Fault] = []
     with Progress(console=console, transient=True, disable=console is None) as bar:
         for pair in bar.track(pairs, description=f"evaluating {split}"):
-            try:
-                image, truth = _read(pair, dataset.labels)
-            except InputError as error:
-                problems.append(error)
-            if problems:
+            found = inspect_pair(pair, dataset.labels, split=split)
+            faults += [fault for fault in found.faults if fault.stops]
+            if faults or found.picture is None or found.numbers is None:
                 continue
-            guess = predictor.predict_index(image, scales=scales, flip=flip)
-            matrix += confusion_matrix(guess, index_of_theirs[truth], labels.num_classes, labels.ignore_index)
+            guess = predictor.predict_index(found.picture.pixels, scales=scales, flip=flip)
+            truth = index_of_theirs[dataset.labels.to_index(found.numbers)]
+            matrix += confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
             if each is not None:
                 each(pair.stem, guess)
-    if problems:
-        raise _together(problems, len(pairs))
+    if faults:
+        raise FaultsError(faults, where=dataset.root)
     return numbers_json(matrix, labels, images=len(pairs), split=split, absent=absent), matrix
-
-
-def _read(pair: Pair, labels: LabelSet) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """The image and the training indices of its mask, of one size."""
-    image, mask = read_image(pair.image), read_mask(pair.mask)
-    if image.shape[:2] != mask.shape:
-        raise InputError(
-            f"the image is {image.shape[1]}x{image.shape[0]} pixels, "
-            f"its mask {mask.shape[1]}x{mask.shape[0]} (width x height)",
-            where=f"{pair.image} and {pair.mask}",
-            fix="give both one size",
-        )
-    return image, labels.to_index(mask, path=pair.mask)
 
 
 def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:
@@ -139,16 +124,3 @@ def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:
 
 def _named(name: str | None) -> str:
     return "no class" if name is None else repr(name)
-
-
-def _together(problems: Sequence[InputError], total: int) -> InputError:
-    """One error for all wrong files."""
-    if len(problems) == 1:
-        return problems[0]
-    shown = ["  - " + str(error).replace("\n", "\n    ") for error in problems[:MOST_NAMED]]
-    if len(problems) > MOST_NAMED:
-        shown.append(f"  and {len(problems) - MOST_NAMED} more")
-    return InputError(
-        f"{len(problems)} of {total} pairs cannot be evaluated:\n" + "\n".join(shown),
-        fix="correct these files, or remove each together with its partner",
-    )

@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sceneparse.data.class_files import read_class_file
+from sceneparse.data.classes import SourceClasses
 from sceneparse.data.dataset_file import read_dataset_file
 from sceneparse.data.decode import read_mask
-from sceneparse.data.pairs import Mismatches, Pair, match_pairs
+from sceneparse.data.faults import Fault
+from sceneparse.data.masks.source import IndexMask
+from sceneparse.data.pairs import Pair, files_by_stem, pair_up
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import AbsentRule, confusion_matrix, numbers_json
 from sceneparse.labels import LABEL_SETS, MAX_FILE_NUMBER, LabelSet, distinct_colors, label_set
@@ -74,13 +77,13 @@ def score_folders(
     columns[list(labels.file_numbers)] = np.arange(labels.num_classes)
 
     def one_matrix(pair: Pair) -> NDArray[np.int64]:
-        prediction, label = read_mask(pair.image), read_mask(pair.mask)
+        prediction, label = read_mask(pair.image), read_mask(pair.mask.path)
         if prediction.shape != label.shape:
             raise InputError(
                 f"{pair.stem}: prediction is {prediction.shape[1]}x{prediction.shape[0]} pixels, "
                 f"label is {label.shape[1]}x{label.shape[0]} (width x height)"
             )
-        truth = labels.to_index(label, path=pair.mask)
+        truth = labels.to_index(label, path=pair.mask.path)
         return confusion_matrix(columns[prediction], truth, labels.num_classes, labels.ignore_index)
 
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
@@ -111,8 +114,12 @@ def read_classes(spec: str | Path) -> LabelSet:
             fix=f"a .txt, .csv or dataset.yaml file, or one of: {', '.join(LABEL_SETS)}",
         )
     if path.suffix.lower() in (".yaml", ".yml"):
-        return read_dataset_file(path).labels
+        return read_dataset_file(path).labels(lambda: _no_classes(path))[1]
     return read_class_file(path).label_set()
+
+
+def _no_classes(path: Path) -> SourceClasses:
+    raise InputError("the file names no classes", where=path, fix="classes: [sky, road, car]")
 
 
 def without_classes(labels: LabelSet, ignore: Iterable[int]) -> LabelSet:
@@ -138,7 +145,7 @@ def _inferred_labels(pairs: Sequence[Pair], ignore: Sequence[int], progress: boo
     def numbers_in(pair: Pair) -> NDArray[np.bool_]:
         seen = np.zeros(MAX_FILE_NUMBER + 1, np.bool_)
         seen[read_mask(pair.image)] = True
-        seen[read_mask(pair.mask)] = True
+        seen[read_mask(pair.mask.path)] = True
         return seen
 
     seen = np.zeros(MAX_FILE_NUMBER + 1, np.bool_)
@@ -195,11 +202,16 @@ def _for_each(
 
 def _paired(pred_dir: Path, label_dir: Path) -> tuple[Pair, ...]:
     """Pairs with the prediction as ``image`` and the label as ``mask``."""
-    odd = Mismatches()
-    pairs = match_pairs(pred_dir, label_dir, odd)
-    lonely = [f"label without prediction: {path}" for path in odd.masks_without_image]
-    lonely += [f"prediction without label: {path}" for path in odd.images_without_mask]
-    lonely += [f"the same name twice: {path}" for path in odd.same_stem]
+    faults: list[Fault] = []
+    labels = files_by_stem(label_dir, faults, skipped=pred_dir)
+    predictions = files_by_stem(pred_dir, faults, skipped=label_dir)
+    pairs = pair_up(predictions, {stem: IndexMask(Path(path)) for stem, path in labels.items()}, faults)
+    said = {
+        "missing-image": "label without prediction",
+        "missing-mask": "prediction without label",
+        "same-stem": "the same name twice",
+    }
+    lonely = [f"{said[fault.kind]}: {' and '.join(map(str, fault.files))}" for fault in faults]
     if lonely:
         raise InputError(
             f"{len(lonely)} files do not pair up:\n{_listed(lonely)}",

@@ -83,7 +83,11 @@ class Loop:
             network,
             normalization,
             ignore_index=self.labels.ignore_index,
-            class_weights=class_weights(config.loss.class_weights, _class_pixels(prepared)),
+            class_weights=class_weights(
+                config.loss.class_weights,
+                torch.from_numpy(prepared.train.tally.pixels[:-1]),
+                torch.tensor(prepared.dataset.class_weights),
+            ),
         )
         self.device = self.learner.device
         if checkpoint is not None:
@@ -333,13 +337,3 @@ class Loop:
             save_checkpoint(self.checkpoints / "best.ckpt", checkpoint, also=last)
         else:
             save_checkpoint(last, checkpoint)
-
-
-def _class_pixels(prepared: Prepared) -> Tensor:
-    """(K,) pixels of each class in the training split; zeros when no weights are asked for."""
-    classes = prepared.dataset.labels.num_classes
-    counts = np.zeros(max(classes, prepared.dataset.labels.ignore_index + 1), np.int64)
-    if prepared.config.loss.class_weights != "none":
-        for i in range(len(prepared.train)):
-            counts += np.bincount(prepared.train[i][1].ravel(), minlength=len(counts))
-    return torch.from_numpy(counts[:classes])

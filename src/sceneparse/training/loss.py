@@ -116,7 +116,7 @@ def mean_of(total: Tensor, weight: Tensor) -> Tensor:
     return total / weight.clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def class_weights(kind: str, pixels: Tensor) -> Tensor | None:
+def class_weights(kind: str, pixels: Tensor, factors: Tensor | None = None) -> Tensor | None:
     """Weights of the classes from their pixels in the training split.
 
     Args:
@@ -124,12 +124,15 @@ def class_weights(kind: str, pixels: Tensor) -> Tensor | None:
             the median share over the class's share [Eigen, Fergus 2015, section 6.3.2, with shares of the
             whole split].
         pixels: (K,) counts.
+        factors: (K,) what the data set says of its classes; multiplies the weights.
 
     Returns:
-        float32 (K,) with mean 1 over the classes that occur, 1 for those that don't; None for "none".
+        float32 (K,) with mean 1 over the classes that occur, 1 for those that don't, times the factors; None
+        where all are 1 by choice.
     """
     if kind == "none":
-        return None
+        plain = factors is None or bool((factors == 1).all())
+        return None if plain else factors.float()
     share = pixels.double() / pixels.sum().clamp(min=1)
     there = share > 0
     if kind == "enet":
@@ -138,4 +141,5 @@ def class_weights(kind: str, pixels: Tensor) -> Tensor | None:
         assert kind == "median-frequency", kind
         weights = share[there].median() / share.clamp(min=1e-12) if there.any() else torch.ones_like(share)
     weights = weights / weights[there].mean() if there.any() else weights
-    return weights.where(there, 1.0).float()
+    weights = weights.where(there, 1.0).float()
+    return weights if factors is None else weights * factors

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sceneparse.config import RunConfig
 from sceneparse.data.cache import PixelCache
-from sceneparse.data.layouts import Dataset
+from sceneparse.data.dataset import Dataset
 
 
 @dataclass(frozen=True)

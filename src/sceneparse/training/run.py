@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +17,6 @@ from rich.console import Console
 
 from sceneparse import environment
 from sceneparse.config import RunConfig
-from sceneparse.data.cache import PixelCache
-from sceneparse.data.layouts import Dataset, open_dataset
 from sceneparse.data.loader import default_workers
 from sceneparse.deploy.bundle import read_bundle
 from sceneparse.errors import InputError
@@ -40,8 +37,9 @@ from sceneparse.training.resume import (
     resumed_config,
     resumed_environment,
 )
+from sceneparse.training.splits import open_splits
 
-__all__ = ["Prepared", "RunResult", "cache_folder", "config_for_resume", "make_network", "train"]
+__all__ = ["Prepared", "RunResult", "config_for_resume", "make_network", "train"]
 
 
 def train(
@@ -75,9 +73,7 @@ def train(
         checkpoint = _last_checkpoint(run, config)
     else:
         _refuse_used_folder(run)
-    dataset = open_dataset(config.data.path, label_set=config.data.label_set)
-    say(console, f"{dataset.name}: {dataset.labels.num_classes} classes; {dataset.labels.describe()}")
-    train_cache, val_cache = _open_caches(dataset, config)
+    dataset, train_cache, val_cache = open_splits(config, console)
     config = _resolved(config, train_samples=len(train_cache))
     prepared = Prepared(
         run=run,
@@ -131,39 +127,6 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
         report = load_weights(network, init)
     say(console, str(report))
     return network, report.normalization
-
-
-def cache_folder(config: RunConfig) -> Path:
-    """Folder of the pixel cache: the setting, or the user's cache folder."""
-    if config.data.cache is not None:
-        return Path(config.data.cache)
-    if "SCENEPARSE_CACHE" in os.environ:
-        return Path(os.environ["SCENEPARSE_CACHE"])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "sceneparse"
-
-
-def _open_caches(dataset: Dataset, config: RunConfig) -> tuple[PixelCache, PixelCache]:
-    folder, threads = cache_folder(config), os.cpu_count() or 1
-
-    def open_split(split: str, mask_size: str) -> PixelCache:
-        return PixelCache.open(
-            dataset,
-            split,
-            config.data.policy,
-            mask_size=mask_size,
-            folder=folder,
-            workers=threads,
-            progress=True,
-        )
-
-    dataset.split("val")  # say that it is missing before the training split is read
-    return open_split("train", "image"), open_split("val", "own")
 
 
 def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:

@@ -1,0 +1,92 @@
+"""The two splits of a run, checked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from sceneparse.config import RunConfig
+from sceneparse.data.cache import PixelCache
+from sceneparse.data.dataset import Dataset, open_dataset
+from sceneparse.data.faults import Fault, FaultsError, counted
+from sceneparse.data.tally import faults_between
+from sceneparse.data.threads import all_cores
+from sceneparse.training.progress import say
+
+MOST_WARNINGS = 5
+
+
+def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCache, PixelCache]:
+    """Open a data set and its pixel caches; what ``sceneparse check`` finds is found here too, in one pass.
+
+    Args:
+        config: its data settings count.
+        console: is told what was left out, and the warnings.
+
+    Returns:
+        The data set, the cache of "train" with masks at the size of the images, and that of "val" with masks
+        at their own size.
+
+    Raises:
+        FaultsError: what is wrong with the data, all of it, unless bad files are left out.
+        InputError: no such data, or a split is missing.
+    """
+    dataset = open_dataset(config.data.path, label_set=config.data.label_set, keep_faults=True)
+    say(console, f"{dataset.name}: {dataset.labels.num_classes} classes; {dataset.labels.describe()}")
+    dataset.split("val")  # say that it is missing before the training split is read
+    faults = [fault for fault in dataset.faults if fault.split in ("train", "val", None)]
+    caches: dict[str, PixelCache] = {}
+    for split, mask_size in (("train", "image"), ("val", "own")):
+        try:
+            caches[split] = PixelCache.open(
+                dataset,
+                split,
+                config.data.policy,
+                mask_size=mask_size,
+                folder=cache_folder(config),
+                workers=all_cores(),
+                progress=True,
+                skip_bad=config.data.skip_bad,
+            )
+        except FaultsError as error:
+            faults += error.faults
+    if len(caches) < 2:  # a split is all bad, or nothing is left out
+        raise FaultsError(faults, where=dataset.root)
+    tallies = {split: cache.tally for split, cache in caches.items()}
+    between = faults_between(tallies, dataset.labels)
+    faults += [fault for tally in tallies.values() for fault in tally.faults] + between
+    stops = [fault for fault in faults if fault.stops]
+    if stops and not config.data.skip_bad:
+        raise FaultsError(stops, where=dataset.root)
+    _say_faults(console, stops, [fault for fault in faults if not fault.stops])
+    twins = {fault.stem for fault in between if fault.kind == "duplicate" and fault.stem is not None}
+    train = caches["train"].without(twins) if twins else caches["train"]
+    return dataset, train, caches["val"]
+
+
+def _say_faults(console: Console, left_out: list[Fault], warnings: list[Fault]) -> None:
+    if left_out:
+        say(console, f"left out because of --skip-bad: {counted(left_out)}", style="yellow")
+    for fault in warnings[:MOST_WARNINGS]:
+        say(console, f"warning: {fault.what}", style="yellow")
+    if len(warnings) > MOST_WARNINGS:
+        more = counted(warnings[MOST_WARNINGS:])
+        say(console, f"and more warnings: {more}; `sceneparse check` lists them", style="yellow")
+
+
+def cache_folder(config: RunConfig) -> Path:
+    """Folder of the pixel cache: the setting, or the user's cache folder."""
+    if config.data.cache is not None:
+        return Path(config.data.cache)
+    if "SCENEPARSE_CACHE" in os.environ:
+        return Path(os.environ["SCENEPARSE_CACHE"])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "sceneparse"

@@ -251,7 +251,7 @@ class MaskPixels(NamedTuple):
 
 
 def read_mask_pixels(path: str | Path) -> MaskPixels:
-    """Read a label mask of colours or numbers: as :func:`read_mask`, but RGB and RGBA files give their colours.
+    """Read a label mask of colours or numbers: :func:`read_mask`, but RGB and RGBA files give their colours.
 
     Raises:
         InputError: as :func:`read_mask`, but for colours.
@@ -487,8 +487,8 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
             "and nothing says which colour is which class",
             kind="colors",
             where=path,
-            fix="put the labelling tool's class file (labelmap.txt or class_dict.csv) beside the masks, or write "
-            "the colours in dataset.yaml: classes: [{name: road, color: [128, 64, 128]}, ...]",
+            fix="put the labelling tool's class file (labelmap.txt or class_dict.csv) beside the masks, or "
+            "write the colours in dataset.yaml: classes: [{name: road, color: [128, 64, 128]}, ...]",
         )
     raise InputError(
         f"mask of mode {mode}: it holds no class numbers",

@@ -123,7 +123,7 @@ class PixelCache:
     def without(self, stems: Collection[str]) -> PixelCache:
         """The same cache without some samples; its tally still counts them."""
         kept = [i for i, pair in enumerate(self.pairs) if pair.stem not in stems]
-        pairs, rows = (tuple(values[i] for i in kept) for values in (self.pairs, self.rows))
+        pairs, rows = tuple(self.pairs[i] for i in kept), tuple(self.rows[i] for i in kept)
         return PixelCache(self.path, pairs, rows, self.tally, self._file)
 
     def __getitem__(self, i: int) -> Sample:

@@ -73,7 +73,7 @@ class SourceClasses:
             number = self.number_of(value) if isinstance(value, str) else value
             if number is None:
                 raise InputError(
-                    f"{value!r} is to be ignored, but no class is called so.{nearest(str(value), self.names)}",
+                    f"{value!r} is to be ignored, but is no class.{nearest(str(value), self.names)}",
                     fix="give a number of the masks, or a name from the class list",
                 )
             if number not in numbers:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sceneparse import labels as shipped
 from sceneparse.data.classes import SourceClasses
 from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles, read_dataset_file
+from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.faults import Fault, FaultsError
 from sceneparse.data.forms import Masks, detect_form
 from sceneparse.data.layouts import (
@@ -22,9 +23,7 @@ from sceneparse.data.layouts import (
     recognised,
     yolo_dataset,
 )
-from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.lists import read_list
-from sceneparse.data.masks.source import MaskSource
 from sceneparse.data.pairs import SAME_NAME, Pair, files_by_stem, pair_up, stem_of
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import LabelSet
@@ -82,8 +81,8 @@ def open_dataset(path: str | Path, *, label_set: str | None = None, keep_faults:
     """Recognise a data set and pair its images and masks.
 
     Args:
-        path: a folder in one of :data:`~sceneparse.data.layouts.LAYOUTS`, or with a ``dataset.yaml`` or a YOLO
-            ``data.yaml`` in it, or such a file. A ``dataset.yaml`` goes before the rest.
+        path: a folder in one of :data:`~sceneparse.data.layouts.LAYOUTS`, or with a ``dataset.yaml`` or a
+            YOLO ``data.yaml`` in it, or such a file. A ``dataset.yaml`` goes before the rest.
         label_set: name of shipped classes to use instead of those the data set comes with.
         keep_faults: leave images and masks without a partner, and files of one name, in ``faults`` instead
             of raising.
@@ -150,11 +149,10 @@ class _Opening:
     def dataset(self, form: str | None) -> Dataset:
         """Read names of files and of classes, and pair them."""
         images = {split: self._images(split, files) for split, files in self.splits.items()}
-        form = form or self._form(images)
+        known = form or self._form(images)
         layout = self.layout if self.layout in LAYOUTS else None
-        source, labels = self.said.labels(lambda: found_classes(self.said.root, layout, form, self.splits))
-        if form == "index" and self._colored(source):
-            form = "color"
+        source, labels = self.said.labels(lambda: found_classes(self.said.root, layout, known, self.splits))
+        form = "color" if form is None and known == "index" and None not in source.colors else known
         masks = Masks(source)
         pairs = {
             split: self._pairs(split, files, images[split], masks, form)
@@ -219,11 +217,6 @@ class _Opening:
                     fix=f"classes: {', '.join(labels.names[:20])}",
                 )
         return tuple(weights.get(name, 1.0) for name in labels.names)
-
-    def _colored(self, source: SourceClasses) -> bool:
-        """Whether masks may hold colours: every class has one, written by whoever made the data."""
-        layout = LAYOUTS.get(self.layout)
-        return None not in source.colors and not (layout is not None and layout.form == "index")
 
     def _pairs(
         self, split: str, files: SplitFiles, images: Mapping[str, str], masks: Masks, form: str

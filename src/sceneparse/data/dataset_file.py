@@ -6,9 +6,9 @@ what the file says of classes goes before what is found there::
     path: .                       # root of the other paths; the folder of this file if left out
     train: {images: photos/train, masks: labels/train}      # or several folders each: [a/photos, b/photos]
     val: {list: val.txt}          # lines of two columns, image and mask; or, with images and masks, of names
-    form: color                   # index, color, per-class, coco, labelme, yolo; seen from the files if left out
+    form: color                   # index, color, per-class, coco, labelme, yolo; if left out, the files tell
     classes: [sky, road, car, van, void]    # numbers 0, 1, 2 ...; or {1: sky, 2: road}; or
-                                  # [{number: 1, name: sky, color: [70, 130, 180]}]; or a class file: labelmap.txt
+                                  # [{number: 1, name: sky, color: [70, 130, 180]}]; or a file: labelmap.txt
     ignore: [255, void]           # without effect on loss and score: numbers in the masks, or classes
     merge: {car: [car, van]}      # one class made of several
     uncovered: ignore             # or a class: pixels that no polygon and no class file covers

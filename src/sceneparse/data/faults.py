@@ -148,7 +148,7 @@ class FaultsError(InputError):
     """
 
     def __init__(self, faults: Sequence[Fault], *, where: Path) -> None:
-        told = [f"- {str(fault.error())}".replace("\n", "\n  ") for fault in faults[:MOST_NAMED]]
+        told = [f"- {fault.error()!s}".replace("\n", "\n  ") for fault in faults[:MOST_NAMED]]
         if len(faults) > MOST_NAMED:
             told.append(f"and {len(faults) - MOST_NAMED} more")
         super().__init__(

@@ -75,9 +75,9 @@ def inspect_pair(
     try:
         numbers = pair.mask.read(picture.size_hw if picture is not None else (1, 1))
         values, counts = value_counts(numbers)
-        error = _unknown(labels, values, counts)
-        if error is not None:
-            failed(error, pair.mask.path)
+        wrong = _unknown(labels, values, counts)
+        if wrong is not None:
+            failed(wrong, pair.mask.path)
     except InputError as error:
         # A form without a size of its own covers nothing for sure where its picture is not known.
         if picture is not None or not (isinstance(error, DataError) and error.kind == "uncovered"):
@@ -122,8 +122,8 @@ def _unknown(labels: LabelSet, values: NDArray[np.integer], counts: NDArray[np.i
     if set(values.tolist()) <= {0, 255} and 255 in values:
         name = labels.names[min(1, labels.num_classes - 1)]
         return DataError(
-            f"the mask holds only {' and '.join(str(v) for v in values)}, the usual way to write a mask of one "
-            f"class, and 255 is no class: is 255 {name!r}, or is it ignored? {labels.describe()}",
+            f"the mask holds only {' and '.join(str(v) for v in values)}, the usual way to write a mask of "
+            f"one class, and 255 is no class: is 255 {name!r}, or is it ignored? {labels.describe()}",
             kind="binary",
             values=found,
             fix=f"say it in dataset.yaml: classes: {{0: {labels.names[0]}, 255: {name}}} if 255 is {name!r}, "
@@ -144,8 +144,8 @@ def _size_error(mask_hw: tuple[int, ...], picture: Picture) -> DataError:
         f"the mask is {mask_width} x {mask_height} pixels and its image {width} x {height} (width x height)"
         + (", once its EXIF data has turned it upright" if turned else ""),
         kind="size",
-        fix="the mask was drawn on the picture as it is stored: turn the mask, or take the orientation out of "
-        "the image's EXIF data"
+        fix="the mask was drawn on the picture as it is stored: turn the mask, or take the orientation out "
+        "of the image's EXIF data"
         if turned
         else "export the mask at the size of its image",
     )

@@ -1,4 +1,4 @@
-"""Layouts that are recognised: where each keeps the images and masks of its splits, and what says its classes."""
+"""Layouts that are recognised: where each keeps images and masks of its splits, and what says its classes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _roboflow(root: Path) -> dict[str, SplitFiles]:
 
 
 def _coco(root: Path) -> dict[str, SplitFiles]:
-    """Roboflow's ``train/_annotations.coco.json``, or ``annotations/*train*.json`` with a folder of images."""
+    """Roboflow's ``train/_annotations.coco.json``, or ``annotations/train.json`` with a folder of images."""
     found = {
         split: SplitFiles(images=(root / name,), masks=(root / name / "_annotations.coco.json",))
         for split, name in _ROBOFLOW.items()

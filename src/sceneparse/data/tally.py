@@ -111,7 +111,7 @@ def _duplicates(tallies: Mapping[str, Tally]) -> list[Fault]:
 
 def _untrained(tallies: Mapping[str, Tally], labels: LabelSet) -> list[Fault]:
     faults = []
-    everywhere = sum(tally.pixels[:-1] for tally in tallies.values())
+    everywhere = np.sum([tally.pixels[:-1] for tally in tallies.values()], axis=0)
     for i, (number, name) in enumerate(zip(labels.file_numbers, labels.names, strict=True)):
         scored = [split for split, tally in tallies.items() if split != "train" and tally.pixels[i] > 0]
         if scored and "train" in tallies and tallies["train"].pixels[i] == 0:
@@ -121,7 +121,7 @@ def _untrained(tallies: Mapping[str, Tally], labels: LabelSet) -> list[Fault]:
             )
             fix = "put some of its pictures into train, or ignore or merge the class"
             faults.append(Fault(kind="never-trained", what=what, fix=fix, split=scored[0]))
-        elif np.ndim(everywhere) and everywhere[i] == 0:
+        elif tallies and everywhere[i] == 0:
             what = f"{name} ({number}) has no pixel in any split"
             fix = "fine if you expect it; otherwise look whether the masks hold another number for it"
             faults.append(Fault(kind="no-pixels", what=what, fix=fix))

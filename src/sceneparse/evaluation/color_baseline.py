@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.data.decode import read_image
 from sceneparse.data.dataset import Dataset
+from sceneparse.data.decode import read_image
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import Scores, scores
 

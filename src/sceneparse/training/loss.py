@@ -131,8 +131,7 @@ def class_weights(kind: str, pixels: Tensor, factors: Tensor | None = None) -> T
         where all are 1 by choice.
     """
     if kind == "none":
-        plain = factors is None or bool((factors == 1).all())
-        return None if plain else factors.float()
+        return None if factors is None or bool((factors == 1).all()) else factors.float()
     share = pixels.double() / pixels.sum().clamp(min=1)
     there = share > 0
     if kind == "enet":

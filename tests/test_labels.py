@@ -17,6 +17,7 @@ from sceneparse.labels import (
     distinct_colors,
     label_set,
     label_set_from_names,
+    value_counts,
 )
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "ade20k-sample"
@@ -114,3 +115,32 @@ def test_colours_are_those_of_pascal_voc():
 def test_unknown_label_set_names_the_nearest():
     with pytest.raises(InputError, match="camvid"):
         label_set("camvit")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1), (300, 401), (1000, 700)])
+def test_large_masks_equal_a_plain_table(dtype, shape):
+    """Sizes below, above and beside the pieces that are looked up at a time."""
+    labels = label_set_from_names([f"class {i}" for i in range(200)], first_number=3, ignored=[0, 255])
+    table = np.arange(-3, 253)
+    table[[0, 255]] = 255
+    numbers = np.random.default_rng(0).choice([0, *range(3, 203), 255], shape).astype(dtype)
+    for mask in (numbers, numbers[::-1, ::2], np.asfortranarray(numbers)):
+        index = labels.to_index(mask)
+        assert index.dtype == np.uint8
+        np.testing.assert_array_equal(index, table[mask])
+    numbers[-1, -1] = 254
+    with pytest.raises(InputError, match=r"254 \(1 pixels\)"):
+        labels.to_index(numbers)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_value_counts_equal_numpys(dtype):
+    rng = np.random.default_rng(1)
+    mask = rng.choice([0, 1, 7, np.iinfo(dtype).max], (301, 203)).astype(dtype)
+    for part in (mask, mask[1::2, ::3], mask[:1, :1], np.full((2, 2), 5, dtype)):
+        values, counts = value_counts(part)
+        expected_values, expected_counts = np.unique(part, return_counts=True)
+        assert values.dtype == dtype
+        np.testing.assert_array_equal(values, expected_values)
+        np.testing.assert_array_equal(counts, expected_counts)

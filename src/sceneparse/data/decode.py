@@ -242,11 +242,13 @@ class MaskPixels(NamedTuple):
     Attributes:
         values: (H, W) uint8 or uint16 numbers, or uint8 (H, W, 3) RGB colours; contiguous.
         shown: uint8 (n, 3): the RGB colour in which number i is shown; None for colours and 16-bit numbers.
+        alpha: uint8 (H, W); None without an alpha channel.
         has_palette: whether the file says these colours itself; otherwise they are greys.
     """
 
     values: NDArray[np.integer]
     shown: NDArray[np.uint8] | None
+    alpha: NDArray[np.uint8] | None
     has_palette: bool
 
 
@@ -259,11 +261,12 @@ def read_mask_pixels(path: str | Path) -> MaskPixels:
     with _loaded_mask(path) as (image, raw_mode, orientation):
         values: NDArray[np.integer]
         if image.mode in ("RGB", "RGBA") and ";16" not in raw_mode:
-            values, shown = np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+            values, shown = np.asarray(image)[:, :, :3], None
         else:
             values, shown = _numbers(image, raw_mode, path), _shown(image, raw_mode)
-    has_palette = shown is not None and image.mode in ("P", "PA")
-    return MaskPixels(np.ascontiguousarray(_turned(values, orientation)), shown, has_palette)
+        alpha = _turned(np.asarray(image.getchannel("A")), orientation) if image.mode[-1] == "A" else None
+    values = np.ascontiguousarray(_turned(values, orientation))
+    return MaskPixels(values, shown, alpha, has_palette=image.mode in ("P", "PA"))
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class ColorMask:
             InputError: the file cannot be read or is lossy, a colour is of no class or of several, or the
                 file's palette contradicts the class list.
         """
-        values, shown, has_palette = read_mask_pixels(self.path)
+        values, shown, _, has_palette = read_mask_pixels(self.path)
         if values.ndim == 3:
             return self.table.numbers_of(values.astype(np.uint8, copy=False), path=self.path)
         if shown is None:

@@ -61,9 +61,9 @@ def test_missing_partners(data, scene_run, tmp_path, capsys):
     image, mask = data / "photos" / "a" / "train 3.png", data / "labels" / "b" / "größe 2.png"
     image.unlink()
     mask.unlink()
-    said = ("train 3.png", "größe 2.png", "1 images without a mask", "1 masks without an image")
+    said = ("train 3.png", "größe 2.png", "1 x image without a mask", "1 x mask without an image")
     train_error(capsys, data, tmp_path, *said)
-    evaluate_error(capsys, scene_run, data, *said)
+    evaluate_error(capsys, scene_run, data, "größe 2.png", "1 x image without a mask")
 
 
 def spoil_mask(data: Path, split: str, name: str) -> Path:
@@ -97,7 +97,7 @@ def test_image_and_mask_of_different_sizes(data, scene_run, tmp_path, capsys):
         path = data / "labels" / split / f"{name}.png"
         Image.open(path).resize((30, 20), Image.Resampling.NEAREST).save(path)
     train_error(capsys, data, tmp_path, "train 3", "30 x 20", "64 x 48")
-    evaluate_error(capsys, scene_run, data, "größe 2.png", "30x20", "47x65")
+    evaluate_error(capsys, scene_run, data, "größe 2.png", "30 x 20", "47 x 65")
 
 
 def test_data_that_is_not_there(scene_run, tmp_path, capsys):

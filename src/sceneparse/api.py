@@ -99,6 +99,7 @@ def evaluate(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     label_set: str | None = None,
+    skip_bad: bool = False,
     device: str | None = None,
     out: str | Path | None = None,
     console: Console | None = None,
@@ -119,6 +120,7 @@ def evaluate(
         scales: sizes of the pictures whose probabilities are averaged.
         flip: average also over the mirrored pictures.
         label_set: shipped class list to use instead of the data's own.
+        skip_bad: leave out files with a fault instead of raising; "images" counts the rest.
         device: "auto" (default), "cpu", "cuda" or "cuda:N".
         out: folder for ``numbers.json``, ``confusion.csv`` and ``labels/``, the predicted label files.
         console: where a progress bar is shown; None shows none.
@@ -137,7 +139,9 @@ def evaluate(
     if label_set is not None and isinstance(data, Dataset):
         raise InputError("label_set has no effect on an open data set", fix="give it to open_dataset")
     check_options("auto", scales)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, label_set=label_set)
+    dataset = data if isinstance(data, Dataset) else open_dataset(
+        data, label_set=label_set, keep_faults=True
+    )
     predictor = model if isinstance(model, Predictor) else load(model, device=device or "auto")
     labels = predictor.labels
     folder = None if out is None else output_folder(out)
@@ -154,6 +158,7 @@ def evaluate(
         absent=absent,
         scales=scales,
         flip=flip,
+        skip_bad=skip_bad,
         console=console,
         each=save_labels,
     )

@@ -145,7 +145,8 @@ def _train(options: Options) -> int:
 def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
     parser.add_argument("data", metavar="DATA", help=_DATA)
-    parser.add_argument("--split", default="val", metavar="NAME", help="val (default) or train")
+    parser.add_argument("--split", default="val", metavar="NAME", help="val (default), train or test")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files with faults, and say how many")
     _add_absent(parser)
     _add_averaging(parser)
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
@@ -171,6 +172,7 @@ def _evaluate(options: Options) -> int:
         scales=options.scales,
         flip=options.flip,
         label_set=options.label_set,
+        skip_bad=options.skip_bad,
         device=options.device,
         out=options.out,
         console=Console(stderr=True),

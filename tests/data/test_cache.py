@@ -18,7 +18,8 @@ from PIL import Image
 from sceneparse.data import cache as cache_module
 from sceneparse.data import cache_build, pixelfile
 from sceneparse.data.cache import PixelCache
-from sceneparse.data.layouts import open_dataset
+from sceneparse.data.dataset import open_dataset
+from sceneparse.data.threads import mapped_in_order
 from sceneparse.data.lock import process_lock
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.errors import InputError
@@ -140,7 +141,7 @@ def test_real_camvid(tmp_path):
         dataset, "val", ResizePolicy(), mask_size="own", folder=tmp_path, workers=2, progress=False
     )
     for i in range(len(cache)):
-        with Image.open(cache.pair(i).image) as image, Image.open(cache.pair(i).mask) as mask:
+        with Image.open(cache.pair(i).image) as image, Image.open(cache.pair(i).mask.path) as mask:
             assert (cache[i][0] == np.asarray(image)).all()
             numbers = np.asarray(mask)
         assert (cache[i][1] == np.where(numbers == 11, 255, numbers)).all()  # void is ignored
@@ -176,7 +177,7 @@ def test_made_once_and_anew_when_anything_changes(folder, writes, monkeypatch):
     (folder / "dataset.yaml").write_text(text.replace("{2: two, 0: zero", "{0: zero, 2: two"))
     assert (opened(folder)[0][1] != 1).any()
     assert len(writes) == 7
-    monkeypatch.setattr(cache_module, "_PIXELS_VERSION", 2)
+    monkeypatch.setattr(cache_module, "_PIXELS_VERSION", 99)
     opened(folder)
     assert len(writes) == 8
 
@@ -331,7 +332,6 @@ def test_all_faults_are_in_one_error_and_nothing_is_written(folder):
         "cut off",
         f"77 ({24 * 24} pixels)",
         "6 x 5 pixels and its image 50 x 12",
-        "EXIF",
     ):
         assert expected in text
     for i in range(5):
@@ -367,7 +367,7 @@ def test_no_more_than_a_few_results_are_held(workers):
         started.append(i)
         return i
 
-    for result in cache_build._mapped_in_order(work, range(50), workers):
+    for result in mapped_in_order(work, range(50), workers):
         assert result == taken  # in order
         time.sleep(0.001)  # a slow reader
         taken += 1

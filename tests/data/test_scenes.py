@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sceneparse.data.layouts import open_dataset
+from sceneparse.data.dataset import open_dataset
 from sceneparse.data.scenes import draw_scene, scene_seeds, scenes_label_set, write_scenes
 from sceneparse.errors import InputError
 from sceneparse.labels import ade20k

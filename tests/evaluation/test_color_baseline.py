@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sceneparse.data.layouts import open_dataset
+from sceneparse.data.dataset import open_dataset
 from sceneparse.errors import InputError
 from sceneparse.evaluation.color_baseline import (
     baseline_from_samples,

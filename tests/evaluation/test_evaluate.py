@@ -14,7 +14,8 @@ from PIL import Image
 import sceneparse
 from sceneparse.cli import main
 from sceneparse.data.decode import read_mask
-from sceneparse.data.layouts import open_dataset
+from sceneparse.data.dataset import open_dataset
+from sceneparse.data.faults import FaultsError
 from sceneparse.errors import InputError
 from sceneparse.evaluation.evaluate import evaluate
 from sceneparse.evaluation.score import score_folders
@@ -161,11 +162,14 @@ def test_all_wrong_files_are_named_at_once(tmp_path):
             predicted.append(image)
             return super().predict_index(image)
 
-    with pytest.raises(InputError, match="3 of 4 pairs") as caught:
+    with pytest.raises(FaultsError, match="3 faults in the data") as caught:
         evaluate(Counting(dataset.labels), dataset)
     assert len(predicted) == 1, "nothing is predicted after the first wrong file"
-    for said in ("8 (1 pixels)", "2x1 pixels", "its mask 2x2", "is empty", "2.png", "3.png", "4.png"):
+    for said in ("8 (1 pixels)", "mask is 2 x 2", "its image 2 x 1", "is empty", "2.png", "3.png", "4.png"):
         assert said in str(caught.value)
+    numbers, _ = evaluate(Counting(dataset.labels), dataset, skip_bad=True)
+    assert numbers["images"] == 1
+    assert numbers["mean_iou"] == 1
 
 
 def test_options_without_effect(scene_run, scene_data):

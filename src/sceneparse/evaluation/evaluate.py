@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from sceneparse.data.dataset import Dataset
 from sceneparse.data.dataset_file import SPLITS
-from sceneparse.data.faults import Fault, FaultsError
+from sceneparse.data.faults import Fault, FaultsError, counted
 from sceneparse.data.inspect import inspect_pair
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
@@ -42,6 +42,7 @@ def evaluate(
     absent: AbsentRule = "skip",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    skip_bad: bool = False,
     console: Console | None = None,
     each: Callable[[str, NDArray[np.integer]], None] | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
@@ -57,7 +58,8 @@ def evaluate(
         absent: what a class without truth and prediction does to the means, "skip" or "zero".
         scales: see :class:`~sceneparse.prediction.predictor.Predictor`.
         flip: likewise.
-        console: where a progress bar is shown; None shows none.
+        skip_bad: leave out pairs with a fault instead of raising.
+        console: where a progress bar is shown, and what is left out is said; None shows nothing.
         each: called with the stem and the predicted training indices of every image.
 
     Returns:
@@ -76,21 +78,25 @@ def evaluate(
     index_of_theirs = _matching_classes(labels, dataset)
     pairs = dataset.split(split)
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
-    faults: list[Fault] = []
+    faults: list[Fault] = [f for f in dataset.faults if f.split in (split, None)]
+    images = 0
     with Progress(console=console, transient=True, disable=console is None) as bar:
         for pair in bar.track(pairs, description=f"evaluating {split}"):
             found = inspect_pair(pair, dataset.labels, split=split)
             faults += [fault for fault in found.faults if fault.stops]
-            if faults or found.picture is None or found.numbers is None:
+            if found.picture is None or found.numbers is None or (faults and not skip_bad):
                 continue
             guess = predictor.predict_index(found.picture.pixels, scales=scales, flip=flip)
             truth = index_of_theirs[dataset.labels.to_index(found.numbers)]
             matrix += confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
             if each is not None:
                 each(pair.stem, guess)
-    if faults:
+            images += 1
+    if faults and (not skip_bad or not images):
         raise FaultsError(faults, where=dataset.root)
-    return numbers_json(matrix, labels, images=len(pairs), split=split, absent=absent), matrix
+    if faults and console is not None:
+        console.print(f"left out because of --skip-bad: {counted(faults)}", highlight=False)
+    return numbers_json(matrix, labels, images=images, split=split, absent=absent), matrix
 
 
 def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:

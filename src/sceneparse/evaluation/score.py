@@ -211,6 +211,7 @@ def _paired(pred_dir: Path, label_dir: Path) -> tuple[Pair, ...]:
         "missing-mask": "prediction without label",
         "same-stem": "the same name twice",
     }
+    faults.sort(key=lambda fault: list(said).index(fault.kind))
     lonely = [f"{said[fault.kind]}: {' and '.join(map(str, fault.files))}" for fault in faults]
     if lonely:
         raise InputError(

@@ -106,7 +106,7 @@ class Masks:
             masks: the folder or document.
             form: one of the forms above.
             images: stem to path.
-            faults: files of one stem are added to it.
+            faults: files of one stem, and those of no image or class, are added to it.
             images_folder: which is not searched for masks if it lies below, and COCO file names begin in it.
             split: named in faults.
             ending: what names of masks have before the suffix.
@@ -118,19 +118,22 @@ class Masks:
             return {
                 stem: mask for stem, _, mask in coco_items(CocoDocument(masks), images_folder, self.classes)
             }
+        inside = images_folder != masks and images_folder.is_relative_to(masks)
+        skipped = images_folder if inside else None
         if form == "per-class":
-            groups = group_class_files(masks, self.classes.names, images.keys())
+            groups = group_class_files(
+                masks, self.classes.names, images, faults, split=split, skipped=skipped
+            )
             numbers = dict(zip(self.classes.names, self.classes.numbers, strict=True))
             return {
                 stem: PerClassMask(tuple((numbers[name], path) for name, path in files), self.classes)
                 for stem, files in groups.items()
             }
-        inside = images_folder != masks and images_folder.is_relative_to(masks)
         found = files_by_stem(
             masks,
             faults,
             split=split,
-            skipped=images_folder if inside else None,
+            skipped=skipped,
             suffixes=_SUFFIXES.get(form, IMAGE_SUFFIXES),
             ending=ending,
         )

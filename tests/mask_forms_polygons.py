@@ -21,14 +21,14 @@ Ring = NDArray[np.int64]
 def traced(labels: Labels) -> list[tuple[int, list[Ring]]]:
     """A (H, W) label map as regions: (number, rings), to be painted one over the other in this order.
 
-    A region is what is connected by sides; its one ring is its outer boundary along the edges of pixels, (N, 2)
-    corners x, y. Rings that enclose more come first, so that what lies in a hole is painted over it.
+    A region is what is connected by sides; its one ring is its outer boundary along the edges of pixels,
+    (N, 2) corners x, y. Rings that enclose more come first, so that what lies in a hole is painted over it.
     """
     regions = []
     for number in np.unique(labels):
         parts, _ = ndimage.label(labels == number)
         for part, box in enumerate(ndimage.find_objects(parts), start=1):
-            ring = outer_ring(parts[box] == part) + (box[1].start, box[0].start)
+            ring = outer_ring(parts[box] == part) + np.array([box[1].start, box[0].start])
             x, y = ring.T
             area = abs(int(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) // 2
             regions.append((area, int(number), ring))
@@ -36,23 +36,25 @@ def traced(labels: Labels) -> list[tuple[int, list[Ring]]]:
     return [(number, [ring]) for _, number, ring in regions]
 
 
+# Way (x, y) to the pixels ahead on its right and left, as (row, column) from the corner between four pixels.
+_AHEAD = {
+    (1, 0): ((0, 0), (-1, 0)),
+    (0, 1): ((0, -1), (0, 0)),
+    (-1, 0): ((-1, -1), (0, -1)),
+    (0, -1): ((-1, 0), (-1, -1)),
+}
+
+
 def outer_ring(inside: NDArray[np.bool_]) -> Ring:
     """Corners of the outer boundary of a region connected by sides, walked with the region to the right."""
-    inside = np.pad(inside, 1)
-    cells = inside.tolist()
-    y, x = (int(n) for n in np.argwhere(inside)[0])
+    cells = np.pad(inside, 1).tolist()
+    y, x = (int(n) + 1 for n in np.argwhere(inside)[0])
     start = (x, y, 1, 0)
     dx, dy = 1, 0
     corners = [(x, y)]
     while True:
         x, y = x + dx, y + dy
-        # The two pixels ahead of the corner, to the left and right of the way.
-        right = cells[y + (dx - dy - 1) // 2 if dx else y + (dy - 1) // 2][
-            x + (dx - 1) // 2 if dx else x + (-dy - 1) // 2
-        ]
-        left = cells[y + (-dx - 1) // 2 if dx else y + (dy - 1) // 2][
-            x + (dx - 1) // 2 if dx else x + (dy - 1) // 2
-        ]
+        right, left = (cells[y + row][x + column] for row, column in _AHEAD[dx, dy])
         if not right:
             dx, dy = -dy, dx
         elif left:

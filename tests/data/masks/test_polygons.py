@@ -81,7 +81,7 @@ def test_overhanging_slanted_edges_are_those_of_the_whole_shape() -> None:
     for _ in range(100):
         height, width = (int(n) for n in rng.integers(10, 60, 2))
         points = rng.uniform(-0.9, 1.9, (5, 2)) * (width, height)
-        whole = painted(points + (width, height), (3 * height, 3 * width))
+        whole = painted(points + np.array([width, height]), (3 * height, 3 * width))
         mask = painted(points, (height, width))
         np.testing.assert_array_equal(mask, whole[height : 2 * height, width : 2 * width])
 

@@ -81,8 +81,8 @@ def shown(value: object) -> str:
 
 
 def is_name(value: object) -> bool:
-    """Whether a value is text that can be a name: not blank, and without halves of characters."""
-    if not isinstance(value, str) or not value.strip():
+    """Whether a value is text that can be a name: not blank or endless, no halves of characters."""
+    if not isinstance(value, str) or not value.strip() or len(value) > 1000:
         return False
     try:
         value.encode()

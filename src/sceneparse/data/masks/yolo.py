@@ -277,8 +277,14 @@ def _mapped(classes: SourceClasses, mapping: object, path: Path) -> SourceClasse
         if isinstance(number, int) and number < 0:  # Cityscapes' -1: no pixel can hold it
             continue
         number = class_number(number, path, "a number in label_mapping")
-        if target not in classes.numbers:
+        if isinstance(target, int) and (target == IGNORED or target < 0):
             ignored.append(number)
+        elif target not in classes.numbers:
+            raise InputError(
+                f"label_mapping makes {number} of the masks {shown(target)}, which is no class",
+                where=path,
+                fix=f"write the number of a class, or {IGNORED} to ignore it",
+            )
         elif target in inside:
             raise InputError(
                 f"label_mapping gives class {target} several numbers",

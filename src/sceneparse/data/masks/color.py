@@ -17,14 +17,13 @@ from sceneparse.data.classes import SourceClasses
 from sceneparse.data.decode import read_mask_pixels
 from sceneparse.data.faults import DataError
 from sceneparse.errors import InputError
-from sceneparse.labels import Color
+from sceneparse.labels import Color, value_counts
 
 MOST_COLORS = 8
 """How many colours an error names."""
 
 _BLOCK = 2**18  # pixels looked up at once: what is held meanwhile stays small and near the processor
-_CODES = 2**24
-_CLOSE = 48  # soft edges and lossy compression leave colours within such a distance of a class's, mostly
+_MOST_COUNTED = 4096  # unknown colours: a photo has millions, and nobody wants to know how many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,60 +94,52 @@ class ColorTable:
         """
         found = np.empty(colors.shape[:2], self.numbers.dtype)
         flat = found.reshape(-1)
-        for start, run_colors, lengths in _runs(colors):
-            at = self.find(_codes(run_colors))
+        for start, codes, lengths in _runs(colors):
+            at = self.find(codes)
             if (at < 0).any():
                 raise self._unknown(colors, path)
             flat[start : start + _BLOCK] = np.repeat(self.numbers[at], lengths)
         return found
 
     def _unknown(self, colors: NDArray[np.uint8], path: Path) -> InputError:
-        pixels = np.zeros(_CODES, np.int64)
-        for _, run_colors, lengths in _runs(colors):
-            np.add.at(pixels, _codes(run_colors), lengths)
-        pixels[self.codes] = 0
-        unknown = np.flatnonzero(pixels)
-        unknown = unknown[np.argsort(-pixels[unknown], kind="stable")]
-        counts = [(_text(_color(int(code))), int(pixels[code])) for code in unknown[:MOST_COLORS].tolist()]
-        told = [
-            f"{text}: {count} pixels{self._about(int(code))}"
-            for (text, count), code in zip(counts, unknown, strict=False)
-        ]
-        more = f"; and {len(unknown) - MOST_COLORS} more colours" if len(unknown) > MOST_COLORS else ""
-        swapped = (unknown & 255) << 16 | unknown & 0xFF00 | unknown >> 16
-        near = all(self._nearest(int(code))[1] <= _CLOSE for code in unknown[:MOST_COLORS])
-        fix = "add the colour to the class list, or correct the mask"
-        if (self.find(swapped.astype(np.uint32)) >= 0).all():
+        unknown, pixels = np.empty(0, np.uint32), np.empty(0, np.int64)
+        for _, codes, lengths in _runs(colors):
+            bad = self.find(codes) < 0
+            unknown, where = np.unique(np.concatenate([unknown, codes[bad]]), return_inverse=True)
+            pixels = np.bincount(where, np.concatenate([pixels, lengths[bad]]), len(unknown)).astype(np.int64)
+            if len(unknown) > _MOST_COUNTED:
+                break
+        named = unknown[np.argsort(-pixels, kind="stable")[:MOST_COLORS]]
+        told = [(int(code), _pixels_of(int(code), colors)) for code in named]
+        more = len(unknown) - len(named)
+        fix = (
+            "add the colour to the class list if it is a class; colours between those of two classes come of "
+            "smooth (antialiased) edges or lossy compression: export the masks again as PNG, without them"
+        )
+        swapped = np.array([_code(_color(code)[::-1]) for code in unknown.tolist()], np.uint32)
+        if (self.find(swapped) >= 0).all():
             fix = "red and blue are exchanged, as OpenCV's imwrite does with RGB: save the masks again"
-        elif not self.shared and (near or len(unknown) > MOST_COLORS):
-            fix = (
-                "colours close to those of classes mean soft (antialiased) or lossily compressed edges: "
-                "export the masks again as PNG, without smoothing; or add the class whose colour is missing"
-            )
+        if self.shared.keys() >= set(unknown.tolist()):
+            fix = "give each class a colour of its own, or make one class of those that share it"
         return DataError(
-            f"mask colours outside the class list: {'; '.join(told)}{more}",
+            "mask colours outside the class list: "
+            + "; ".join(f"{_color(code)}: {count} pixels{self._about(code)}" for code, count in told)
+            + (f"; and {'over ' * (len(unknown) > _MOST_COUNTED)}{more} more colours" if more else ""),
             kind="colors",
             where=path,
             fix=fix,
-            values=counts,
+            values=[(str(_color(code)), count) for code, count in told],
         )
 
     def _about(self, code: int) -> str:
+        """What is to be said of a colour that is of no single class."""
         if code in self.shared:
             return f", the colour of both {' and '.join(self.shared[code])}"
         if not len(self.codes):
             return ""
-        at, _ = self._nearest(code)
-        return f", nearest is {self.names[at]} {_text(_color(int(self.codes[at])))}"
-
-    def _nearest(self, code: int) -> tuple[int, float]:
-        """Position and distance in RGB of the class colour that is nearest."""
-        if not len(self.codes):
-            return -1, np.inf
         table = np.array([_color(int(c)) for c in self.codes])
-        distances = np.linalg.norm(table - np.array(_color(code)), axis=1)
-        at = int(distances.argmin())
-        return at, float(distances[at])
+        at = int(np.linalg.norm(table - np.array(_color(code)), axis=1).argmin())
+        return f", nearest is {self.names[at]} {_color(int(self.codes[at]))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +178,13 @@ class ColorMask:
         self, values: NDArray[np.integer], shown: NDArray[np.uint8], has_palette: bool
     ) -> NDArray[np.integer]:
         """Numbers, once they agree with the colours ``shown`` (n, 3) in which programs show them."""
-        seen = np.zeros(max(256, len(shown)), np.bool_)
-        for _, numbers, _ in _runs(values):
-            seen[numbers] = True
-        used = np.flatnonzero(seen[: len(shown)])
+        used = value_counts(values)[0].astype(np.intp)
+        used = used[used < len(shown)]
         at = self.table.find(_codes(shown[used]))
         of_class = at >= 0
         other = of_class & (self.table.numbers[at] != used) if of_class.any() else of_class
         if not has_palette and of_class.all() and not self.table.known.issuperset(used.tolist()):
-            number_of = np.zeros(len(seen), self.table.numbers.dtype)
+            number_of = np.zeros(256, self.table.numbers.dtype)
             number_of[used] = self.table.numbers[at]
             return number_of[values]
         # A colour or two may meet by chance, above all the black of number 0.
@@ -207,9 +196,8 @@ class ColorMask:
         self, used: NDArray[Any], at: NDArray[Any], shown: NDArray[np.uint8], has_palette: bool
     ) -> InputError:
         names, numbers = self.table.names, self.table.numbers
-        red, green, blue = (int(c) for c in shown[used[0]])
         told = [
-            f"{n} is shown in {_text(_color(int(_codes(shown[n]))))}, the colour of {names[i]}, "
+            f"{n} is shown in {tuple(shown[n].tolist())}, the colour of {names[i]}, "
             f"whose number is {numbers[i]}"
             for n, i in zip(used[:MOST_COLORS].tolist(), at.tolist(), strict=False)
         ]
@@ -221,29 +209,26 @@ class ColorMask:
             where=self.path,
             fix="bring the class list into the order of the masks, or say which number each class has in "
             f"dataset.yaml: classes: [{{number: {used[0]}, name: {names[at[0]]}, "
-            f"color: [{red}, {green}, {blue}]}}, ...]; or save the masks as RGB if their colours are right",
+            f"color: {shown[used[0]].tolist()}}}, ...]; or save the masks as RGB if their colours are right",
         )
 
 
-def _runs(pixels: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any], NDArray[np.intp]]]:
-    """Runs of equal pixels in (H, W) or (H, W, C), a block at a time.
+def _runs(colors: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint32], NDArray[np.intp]]]:
+    """Runs of equal colour in (H, W, 3), a block at a time: the block's first pixel, codes, lengths.
 
     Masks are large patches of few colours: looking up a run at a time costs a fraction of looking up pixels.
-
-    Yields:
-        the block's first pixel; a pixel (R,) or (R, C) of each of its R runs; their lengths (R,).
     """
-    height, width, *channels = pixels.shape
-    listed = np.ascontiguousarray(pixels).reshape(height * width, *channels)
-    step = channels[0] if channels else 1
+    listed = np.ascontiguousarray(colors).reshape(-1, 3)
     for start in range(0, len(listed), _BLOCK):
         block = listed[start : start + _BLOCK]
         flat = block.reshape(-1)
-        changes = (
-            np.flatnonzero(flat[step:] != flat[:-step]) // step + 1
-        )  # again for each channel that changes
+        changes = np.flatnonzero(flat[3:] != flat[:-3]) // 3 + 1  # once for each channel that changes
         first = np.concatenate([[0], changes[np.diff(changes, prepend=0) > 0]])
-        yield start, block[first], np.diff(first, append=len(block))
+        yield start, _codes(block[first]), np.diff(first, append=len(block))
+
+
+def _pixels_of(code: int, colors: NDArray[np.uint8]) -> int:
+    return sum(int(lengths[codes == code].sum()) for _, codes, lengths in _runs(colors))
 
 
 def _codes(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -258,7 +243,3 @@ def _code(color: Color) -> int:
 
 def _color(code: int) -> Color:
     return code >> 16, code >> 8 & 255, code & 255
-
-
-def _text(color: Color) -> str:
-    return str(color)

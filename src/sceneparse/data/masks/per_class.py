@@ -34,6 +34,7 @@ from sceneparse.data.masks.label_studio import (
 )
 from sceneparse.data.pairs import files_by_stem, stem_of
 from sceneparse.errors import InputError, nearest
+from sceneparse.labels import value_counts
 
 _HALF = 128
 _BETWEEN = "_-. "
@@ -110,9 +111,9 @@ def _covered(path: Path) -> NDArray[np.bool_]:
     if alpha is not None and not (alpha == 255).all():
         # Black on nothing: what is drawn is told by the alpha channel alone.
         level = np.minimum(level, alpha) if level[alpha > 0].any() else alpha
+    used, counts = value_counts(level)
     if has_palette and shown is not None:
         dark = np.flatnonzero(~shown.any(axis=1))
-        used = np.flatnonzero(np.bincount(level.ravel(), minlength=len(shown)))
         if np.isin(used[used > 0], dark).any() or (0 in used and 0 not in dark):
             raise InputError(
                 "mask of one class whose palette shows number 0 in a colour, or others in black: "
@@ -120,21 +121,21 @@ def _covered(path: Path) -> NDArray[np.bool_]:
                 where=path,
                 fix="export it as grey PNG: 0 elsewhere, 255 where the class is",
             )
-    inside = level > 0
-    highest = level.max()
-    between = np.count_nonzero(inside) - np.count_nonzero(level == highest)
-    if highest > 0 and between:
-        if is_label_studio(path.stem):
-            return level >= _HALF
+    counts, used = counts[used > 0], used[used > 0]
+    if len(used) > 1 and is_label_studio(path.stem):
+        return level >= _HALF
+    if len(used) > 1:
+        told = ", ".join(str(value) for value in used[:8]) + (", ..." if len(used) > 8 else "")
         raise DataError(
-            f"mask of one class with several values: {between} pixels are neither 0 nor {highest}; soft "
-            "(antialiased) edges, or class numbers?",
+            f"mask of one class with {len(used)} values besides 0 ({told}): soft (antialiased) edges, or "
+            "class numbers?",
             kind="values",
             where=path,
+            values=[(int(v), int(n)) for v, n in zip(used, counts, strict=True)],
             fix="export it without smoothing: 0 elsewhere, 255 where the class is; if its values are class "
             "numbers, name it as its image is named",
         )
-    return inside
+    return level > 0
 
 
 def _nothing_there(share: float, path: Path) -> InputError:

@@ -24,6 +24,7 @@ from sceneparse.data.layouts import (
     yolo_dataset,
 )
 from sceneparse.data.lists import read_list
+from sceneparse.data.masks.source import MaskSource
 from sceneparse.data.pairs import SAME_NAME, Pair, files_by_stem, pair_up, stem_of
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import LabelSet
@@ -151,7 +152,9 @@ class _Opening:
         images = {split: self._images(split, files) for split, files in self.splits.items()}
         known = form or self._form(images)
         layout = self.layout if self.layout in LAYOUTS else None
-        source, labels = self.said.labels(lambda: found_classes(self.said.root, layout, known, self.splits))
+        source, labels = self.said.labels(
+            lambda: found_classes(self.said.root, layout, known, self.splits, images)
+        )
         form = "color" if form is None and known == "index" and None not in source.colors else known
         masks = Masks(source)
         pairs = {
@@ -182,11 +185,11 @@ class _Opening:
             beside = files.mask_ending if masks == folder else ""
             found |= {prefix + s: path for s, path in stems.items() if not (beside and s.endswith(beside))}
         if files.pairs:
-            return {self._listed_stem(path): str(path) for path, _ in files.pairs}
+            return self._listed_images(split, files)
         if files.names is None:
             return found
         listed = dict.fromkeys(_listed_names(files.names))
-        for name in listed.keys() - found.keys():
+        for name in sorted(listed.keys() - found.keys()):
             what = f"the list names {name!r}, and there is no such image"
             fix = f"correct the line in {files.names}, or add the image to {files.images[0]}"
             self.faults.append(
@@ -194,9 +197,28 @@ class _Opening:
             )
         return {name: found[name] for name in listed if name in found}
 
+    def _listed_images(self, split: str, files: SplitFiles) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path, _ in files.pairs:
+            stem = self._listed_stem(path)
+            if stem in found:
+                what = f"{path.name} is listed twice, or has the stem of another picture"
+                fix = "take one of the two lines out of the list, or rename a picture"
+                paths = (path, Path(found[stem]))
+                self.faults.append(
+                    Fault(kind="same-stem", what=what, fix=fix, files=paths, split=split, stem=stem)
+                )
+            found.setdefault(stem, str(path))
+        return found
+
     def _listed_stem(self, path: Path) -> str:
-        within = path.relative_to(self.said.root) if path.is_relative_to(self.said.root) else path
-        return stem_of(within.with_suffix("").as_posix().lstrip("/"))
+        """Path below the root, or what is left of it where it leads out of there."""
+        try:
+            within = os.path.relpath(path, self.said.root)
+        except ValueError:  # on another drive of Windows
+            within = os.path.splitdrive(path)[1]
+        parts = [part for part in within.replace(os.sep, "/").split("/") if part not in ("", "..")]
+        return _stem("/".join(parts))
 
     def _form(self, images: Mapping[str, Mapping[str, str]]) -> str:
         for split, files in self.splits.items():
@@ -221,7 +243,9 @@ class _Opening:
     def _pairs(
         self, split: str, files: SplitFiles, images: Mapping[str, str], masks: Masks, form: str
     ) -> tuple[Pair, ...]:
-        found = {self._listed_stem(image): masks.one(mask, form) for image, mask in files.pairs}
+        found: dict[str, MaskSource] = {}
+        for image, mask in files.pairs:
+            found.setdefault(self._listed_stem(image), masks.one(mask, form))
         for images_folder, folder, prefix in zip(
             files.images, files.masks, _prefixes(files.images), strict=True
         ):
@@ -237,8 +261,7 @@ class _Opening:
             )
             found |= {prefix + s: mask for s, mask in below.items()}
         if files.names is not None:
-            listed = set(_listed_names(files.names))
-            found = {s: mask for s, mask in found.items() if s in listed}
+            found = {s: mask for s, mask in found.items() if s in images}
         return pair_up(images, found, self.faults, split=split, mask_fix=_MASK_FIX.get(form, SAME_NAME))
 
 
@@ -252,19 +275,39 @@ _MASK_FIX = {
 
 def _listed_names(path: Path) -> list[str]:
     """Stems of a list; names may come with a suffix."""
-    names = []
-    for (name,) in read_list(path, columns=1):
-        stem, dot, suffix = name.replace("\\", "/").rpartition(".")
-        names.append(stem_of(stem if dot and dot + suffix.lower() in IMAGE_SUFFIXES else name))
-    return names
+    return [_stem(name.replace("\\", "/")) for (name,) in read_list(path, columns=1)]
+
+
+def _stem(name: str) -> str:
+    """A path with ``/`` without its suffix, if that is a picture's."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem_of(stem if dot and dot + suffix.lower() in IMAGE_SUFFIXES else name)
 
 
 def _prefixes(folders: Sequence[Path]) -> list[str]:
-    """What tells the stems of several folders apart: their paths below what they have in common."""
+    """What tells the stems of several folders apart: their paths below what they have in common.
+
+    Raises:
+        InputError: a folder is given twice, or lies in another one.
+    """
     if len(folders) < 2:
         return [""] * len(folders)
-    common = os.path.commonpath([os.path.abspath(folder) for folder in folders])
-    return [Path(os.path.abspath(folder)).relative_to(common).as_posix() + "/" for folder in folders]
+    places = [Path(os.path.abspath(folder)) for folder in folders]
+    for i, place in enumerate(places):
+        for other in places[:i] + places[i + 1 :]:
+            if place.is_relative_to(other):
+                raise InputError(
+                    f"the same pictures twice: the folder is given together with {other}",
+                    where=place,
+                    fix="name the outer folder alone; folders in it are searched too",
+                )
+    try:
+        common = os.path.commonpath(places)
+    except ValueError:  # on several drives of Windows
+        return [
+            f"{place.drive.rstrip(':')}/{place.relative_to(place.anchor).as_posix()}/" for place in places
+        ]
+    return [place.relative_to(common).as_posix() + "/" for place in places]
 
 
 def _not_recognised(root: Path) -> InputError:

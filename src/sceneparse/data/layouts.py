@@ -13,6 +13,7 @@ from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.masks.coco import CocoDocument, coco_classes
 from sceneparse.data.masks.labelme import labelme_classes
+from sceneparse.data.masks.per_class import class_names_of_files
 from sceneparse.data.masks.yolo import yolo_yaml
 from sceneparse.errors import InputError
 
@@ -257,9 +258,21 @@ def yolo_dataset(path: Path) -> DatasetFile:
 
 
 def found_classes(
-    root: Path, layout: str | None, form: str, splits: Mapping[str, SplitFiles]
+    root: Path,
+    layout: str | None,
+    form: str,
+    splits: Mapping[str, SplitFiles],
+    images: Mapping[str, Mapping[str, str]],
 ) -> SourceClasses:
-    """The classes that a data set comes with: of its documents, of a class file, or its layout's own.
+    """The classes that a data set comes with: of its documents, of a class file, of its files' names, or its
+    layout's own.
+
+    Args:
+        root: of the data set.
+        layout: key of :data:`LAYOUTS`, or None.
+        form: of the masks.
+        splits: where the files of each split are.
+        images: stem to path of each split's images.
 
     Raises:
         InputError: nothing says them.
@@ -272,7 +285,13 @@ def found_classes(
         if file is not None:
             return read_class_file(file)
     if form == "labelme":
-        return labelme_classes([path for folder in folders for path in sorted(folder.rglob("*.json"))])
+        listed = [mask for files in splits.values() for _, mask in files.pairs]
+        below = [path for folder in folders for path in sorted(folder.rglob("*.json"))]
+        return labelme_classes(below + listed)
+    if form == "per-class":
+        stems = {stem: path for found in images.values() for stem, path in found.items()}
+        names = {name for folder in folders for name in class_names_of_files(folder, stems)}
+        return SourceClasses.numbered(sorted(names))
     name = LAYOUTS[layout].label_set if layout is not None else None
     if name is not None:
         return SourceClasses.of(shipped.label_set(name))

@@ -39,6 +39,44 @@ def _download(options: Options) -> int:
     return 0
 
 
+def _convert_arguments(parser: Parser) -> None:
+    parser.add_argument("source", metavar="SRC", help="folder in a recognised layout, or a dataset.yaml")
+    parser.add_argument("folder", type=Path, metavar="DST", help="folder for the new data set; new or empty")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out files with faults, and say how many"
+    )
+
+
+def _convert(options: Options) -> int:
+    import shlex
+
+    from sceneparse.data.convert import convert
+    from sceneparse.data.dataset import open_dataset
+    from sceneparse.data.faults import counted
+
+    dataset = open_dataset(options.source, keep_faults=True)
+    result = convert(
+        dataset,
+        options.folder,
+        skip_bad=options.skip_bad,
+        progress=True,
+        command=shlex.join(options.command),
+    )
+    pairs = ", ".join(f"{count} {split}" for split, count in result.counts.items())
+    print(f"{result.folder}: {pairs}; {result.labels.num_classes} classes; {result.labels.describe()}")
+    if result.left_out:
+        print(f"left out because of --skip-bad: {counted(result.left_out)}")
+    folder = shlex.quote(str(result.folder))
+    if result.warnings:
+        print(f"warnings: {counted(result.warnings)}; `sceneparse check {folder}` lists them")
+    if "val" not in result.counts:
+        print(
+            "there is no validation split: put some of the pairs into images/val and masks/val before training"
+        )
+    print(f"train on it next: sceneparse train {folder} --out runs/{shlex.quote(result.folder.name)}")
+    return 0
+
+
 DATA_VERBS: tuple[Verb, ...] = (
     Verb(
         "download",
@@ -54,5 +92,21 @@ DATA_VERBS: tuple[Verb, ...] = (
         "  sceneparse download ade20k --to data --url ../ADEChallengeData2016.zip",
         _download_arguments,
         _download,
+    ),
+    Verb(
+        "convert",
+        "write masks of any form as plain index masks",
+        "Writes a data set of any layout and any form of mask in the plain layout:\n\n"
+        "  DST/images/SPLIT/NAME.EXT   the image files, byte for byte\n"
+        "  DST/masks/SPLIT/NAME.png    palette PNG: classes 0, 1, 2 ...; 255 is ignored\n"
+        "                              (16-bit grey and 65535 above 255 classes)\n"
+        "  DST/dataset.yaml            names and colours of the classes\n\n"
+        "Classes that are merged or ignored in SRC's dataset.yaml are so in the masks. All\n"
+        "files are checked first: with a fault in one of them nothing is written.",
+        "examples:\n"
+        "  sceneparse convert cvat-export data/plain\n"
+        "  sceneparse convert coco/dataset.yaml data/plain --skip-bad",
+        _convert_arguments,
+        _convert,
     ),
 )

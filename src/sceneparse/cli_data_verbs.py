@@ -70,9 +70,7 @@ def _convert(options: Options) -> int:
     if result.warnings:
         print(f"warnings: {counted(result.warnings)}; `sceneparse check {folder}` lists them")
     if "val" not in result.counts:
-        print(
-            "there is no validation split: put some of the pairs into images/val and masks/val before training"
-        )
+        print("there is no validation split: move some of the pairs into images/val and masks/val")
     print(f"train on it next: sceneparse train {folder} --out runs/{shlex.quote(result.folder.name)}")
     return 0
 

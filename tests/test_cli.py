@@ -69,7 +69,7 @@ def test_pages_name_what_there_is(capsys):
     said = page(capsys, "train")
     for name in (*RECIPES, *LABEL_SETS, *HEADS):
         assert re.search(rf"{name}\b", said), name
-    assert f"(default: {DEFAULT_RECIPE})" in " ".join(said.split()), "wherever the line breaks"
+    assert f"(default:{DEFAULT_RECIPE})" in "".join(said.split()), "wherever the line breaks"
 
 
 def test_flags_of_the_contract():

@@ -116,10 +116,10 @@ class ColorTable:
             "add the colour to the class list if it is a class; colours between those of two classes come of "
             "smooth (antialiased) edges or lossy compression: export the masks again as PNG, without them"
         )
-        swapped = np.array([_code(_color(code)[::-1]) for code in unknown.tolist()], np.uint32)
+        swapped = np.array([_code(_color(code)[::-1]) for code in named.tolist()], np.uint32)
         if (self.find(swapped) >= 0).all():
             fix = "red and blue are exchanged, as OpenCV's imwrite does with RGB: save the masks again"
-        if self.shared.keys() >= set(unknown.tolist()):
+        if self.shared.keys() >= set(named.tolist()):
             fix = "give each class a colour of its own, or make one class of those that share it"
         return DataError(
             "mask colours outside the class list: "

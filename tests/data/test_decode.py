@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sceneparse.data.decode import MAX_PIXELS, image_size, read_image, read_mask, upright_rgb
+from sceneparse.data.decode import (
+    MAX_PIXELS,
+    SPARE,
+    image_size,
+    read_image,
+    read_mask,
+    read_picture,
+    upright_rgb,
+)
+from sceneparse.data.preprocess import ResizePolicy, read_prepared, resize_image
 from sceneparse.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -223,6 +232,191 @@ def test_damaged_metadata_around_sound_pixels_is_no_error_and_no_warning(tmp_pat
         assert image_size(tmp_path / "x.png") == (5, 8)
 
 
+# ---------------------------------------------------------------- JPEGs at reduced scale
+
+
+def scene(height, width):
+    """A picture with edges and texture of every size: noise of octaves, each half as large and weaker."""
+    rng = np.random.default_rng(5)
+    total = np.zeros((height, width, 3))
+    for octave in range(1, 8):
+        small = rng.normal(0, 1, (height // 2**octave + 2, width // 2**octave + 2, 3))
+        large = [
+            Image.fromarray(c.astype(np.float32)).resize((width, height)) for c in np.moveaxis(small, 2, 0)
+        ]
+        total += np.stack(large, axis=2) * 2**octave
+    return np.clip(total / total.std() * 50 + 128, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "target_hw", "scale"),
+    [
+        ((800, 1200), (75, 112), 8),
+        ((800, 1200), (76, 112), 4),  # 100 rows at 1/8 are less than 4/3 of 76
+        ((800, 1200), (75, 113), 4),
+        ((800, 1200), (150, 225), 4),
+        ((800, 1200), (300, 450), 2),
+        ((800, 1200), (301, 450), 1),
+        ((800, 1200), (1, 1), 8),
+        ((5, 8), (1, 1), 2),
+        ((3, 3), (1, 1), 2),
+        ((1, 2000), (1, 16), 1),
+    ],
+)
+def test_scale_leaves_enough_by_hand(tmp_path, size_hw, target_hw, scale):
+    path = saved(tmp_path / "x.jpg", np.full((*size_hw, 3), 77, np.uint8))
+    picture = read_picture(path, target=lambda height, width: target_hw)
+    assert picture.scale == scale
+    assert picture.size_hw == size_hw
+    assert picture.pixels.shape == (-(-size_hw[0] // scale), -(-size_hw[1] // scale), 3)
+    if scale > 1:
+        assert size_hw[0] / scale >= SPARE * target_hw[0]
+        assert size_hw[1] / scale >= SPARE * target_hw[1]
+    assert_rgb(picture.pixels, *picture.pixels.shape[:2])
+    assert (picture.pixels == 77).all()
+
+
+def test_target_is_asked_about_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "x.jpg", np.zeros((800, 1200, 3), np.uint8), exif=exif)
+    for size_hw, scale in {(112, 75): 8, (75, 112): 4, (225, 150): 4, (112, 76): 4}.items():
+        picture = read_picture(path, target=lambda *upright, size=size_hw: {(1200, 800): size}[upright])
+        assert picture.scale == scale
+        assert picture.pixels.shape == (1200 // scale, 800 // scale, 3)
+
+
+@pytest.mark.parametrize("kind", ["4:2:0", "4:4:4", "progressive", "L", "CMYK"])
+@pytest.mark.parametrize("short_side", [37, 75, 149, 280])
+def test_reduced_picture_is_close_to_the_full_one(tmp_path, kind, short_side):
+    options = {"L": {"mode": "L"}, "CMYK": {"mode": "CMYK"}, "progressive": {"progressive": True}}.get(
+        kind, {"subsampling": kind}
+    )
+    path = saved(tmp_path / "x.jpg", scene(601, 803), quality=90, **options)
+    small, picture = read_prepared(path, ResizePolicy(mode="short-side", size=short_side))
+    assert picture.scale == {37: 8, 75: 4, 149: 2, 280: 1}[short_side]
+    exact = resize_image(read_image(path), small.shape[:2])
+    assert np.abs(small.astype(int) - exact).mean() < 1.5
+    assert abs(small.mean() - exact.mean()) < 0.3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size_hw", [(601, 803), (607, 801), (608, 808)])
+def test_reduced_picture_stays_in_place_to_a_tenth_of_a_pixel(tmp_path, orientation, size_hw):
+    """A ramp in each direction: where it says it is, is where it is. Sizes that 8 divides, and others."""
+    height, width = size_hw
+    ramp = np.zeros((height, width, 3))
+    ramp[:, :, 0] = (np.arange(width) + 0.5) / width
+    ramp[:, :, 1] = ((np.arange(height) + 0.5) / height)[:, None]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "x.jpg"
+    Image.fromarray((ramp * 250).round().astype(np.uint8)).save(path, quality=100, subsampling=0, exif=exif)
+    policy = ResizePolicy(mode="squash", size=(40, 40))
+    small, picture = read_prepared(path, policy)
+    assert (picture.scale, picture.orientation) == (8, orientation)
+    assert picture.size_hw == ((width, height) if orientation >= 5 else (height, width))
+    line = (np.arange(40) + 0.5) / 40 * 250
+    exact = np.zeros((40, 40, 3), np.uint8)
+    exact[:, :, 0], exact[:, :, 1] = line.round(), line.round()[:, None]
+    turn = Image.fromarray(exact)
+    turn.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(turn)).astype(float)
+    pixel = 250 / 40  # grey levels from one pixel of the small picture to the next
+    difference = (small.astype(float) - upright)[2:-2, 2:-2, :2]
+    for corner in (difference[:9, :9], difference[-9:, :9], difference[:9, -9:], difference[-9:, -9:]):
+        assert np.abs(corner.mean((0, 1))).max() < 0.1 * pixel
+
+
+def lossless_jpeg(grey):
+    """A lossless JPEG [ITU-T T.81, annex H] of uint8 (h, w), predictor 1; every code is five bits long."""
+
+    def segment(marker, data):
+        return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+    height, width = grey.shape
+    values = grey.astype(int)
+    before = np.roll(values, 1, axis=1)
+    before[1:, 0], before[0, 0] = values[:-1, 0], 128
+    bits = ""
+    for difference in (values - before).ravel().tolist():
+        size = abs(difference).bit_length()
+        bits += f"{size:05b}"
+        if size:
+            bits += f"{difference if difference > 0 else difference + 2**size - 1:0{size}b}"
+    bits += "1" * (-len(bits) % 8)
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xC3, struct.pack(">BHHB3B", 8, height, width, 1, 1, 0x11, 0)),
+            segment(0xC4, bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])),
+            segment(0xDA, bytes([1, 1, 0, 1, 0, 0])),
+            data,
+            b"\xff\xd9",
+        ]
+    )
+
+
+def test_lossless_jpeg_is_read_whatever_the_target(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(lossless_jpeg(GREY.repeat(16, 0).repeat(16, 1)))
+    picture = read_picture(tmp_path / "x.jpg", target=lambda height, width: (1, 1))
+    assert picture.scale == 1
+    assert (picture.pixels[::16, ::16, 0] == GREY).all()
+
+
+def test_scale_does_not_decide_which_damaged_file_is_an_error(tmp_path):
+    path, rng = tmp_path / "x.jpg", np.random.default_rng(2)
+    outcomes = set()
+    for options in ({"subsampling": "4:2:0"}, {"progressive": True}):
+        saved(path, scene(61, 83), quality=90, **options)
+        whole = path.read_bytes()
+        cuts = [whole[:-cut] for cut in [*range(1, 12), *rng.integers(12, len(whole), 20)]]
+        damaged = np.tile(np.frombuffer(whole, np.uint8), (80, 1))
+        for row in damaged:
+            row[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+        for data in [*cuts, *(row.tobytes() for row in damaged)]:
+            path.write_bytes(data)
+            told = []
+            for target in (None, (25, 25), (1, 1)):
+                try:
+                    read_picture(path, target=target and (lambda height, width, target=target: target))
+                    told.append("read")
+                except InputError:
+                    told.append("refused")
+            assert len(set(told)) == 1, told
+            outcomes |= set(told)
+    assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_other_formats_are_decoded_whole(tmp_path, suffix):
+    path = saved(tmp_path / f"x.{suffix}", scene(64, 80))
+    picture = read_picture(path, target=lambda height, width: (4, 5))
+    assert picture.scale == 1
+    assert picture.pixels.shape == (64, 80, 3)
+    assert picture.box == (0, 0, 80, 64)
+
+
+def test_picture_tells_the_facts_of_its_file(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png", "tif"):
+        path = tmp_path / f"x.{suffix}"
+        Image.fromarray(RGB).save(path, exif=exif.tobytes())
+        picture = read_picture(path)
+        assert picture.orientation == 6
+        assert picture.size_hw == picture.pixels.shape[:2] == (8, 5)
+        assert picture.digest == (path.stat().st_size, zlib.crc32(path.read_bytes()))
+    assert read_picture(saved(tmp_path / "plain.png", RGB)).orientation == 1
+
+
+def test_large_pictures_come_in_bands(tmp_path):
+    wide, high = np.tile(RGB, (30, 6000, 1)), np.tile(RGB, (6000, 8, 1))
+    for name, pixels in (("wide", wide), ("high", high), ("row", wide[:1]), ("column", high[:, :1])):
+        assert (read_image(saved(tmp_path / f"{name}.bmp", pixels)) == pixels).all()
+
+
 # ---------------------------------------------------------------- size limits
 
 
@@ -371,7 +565,7 @@ def test_colour_masks_are_refused_with_a_way_out(tmp_path):
     color[1, 2] = (1, 2, 3)
     with pytest.raises(InputError, match=r"1 coloured pixels") as caught:
         read_mask(saved(tmp_path / "color.png", color))
-    assert "index masks" in str(caught.value)
+    assert "dataset.yaml" in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "pgm", "gif"])

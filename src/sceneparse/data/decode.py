@@ -44,9 +44,25 @@ _MASK_FORMATS = ("PNG", "TIFF", "BMP")
 MAX_PIXELS = 2**30
 """Largest picture read (32768 x 32768): beyond it a damaged header would ask for tens of gigabytes."""
 
-SPARE = 1.0
-"""How much larger than the target a JPEG decoded at reduced scale is at least."""
+SPARE = 4 / 3
+"""How much larger than its target a JPEG decoded at reduced scale is at least.
 
+Mean difference in grey levels between decoding at reduced scale and at full size, both resized to the target
+by Pillow's BILINEAR: over 22 pictures of 4000 x 3000 pixels (mosaics of street scenes, leaves of all sizes,
+enlarged photos with texture and noise added), and of the one among them with the finest detail.
+
+========================= ==== ==== ==== ==== ====
+larger than the target    1    1.33 1.46 2    4
+========================= ==== ==== ==== ==== ====
+all                       2.6  1.5  1.2  0.8  0.3
+finest                    5.2  3.0  2.4  1.5  0.5
+========================= ==== ==== ==== ==== ====
+
+1.46 is 4000 x 3000 pixels at 1/8 for a short side of 256. Decoding takes 98 ms at full size, 40 at 1/2, 35 at
+1/4 and 31 at 1/8; resizing what comes out 39, 13, 5 and 2.
+"""
+
+_BAND = 2**19  # pixels
 _CHUNK = 2**20
 _DIGESTED = 2**30  # a file can be made to look endless
 _ORIENTATION = 0x0112
@@ -135,7 +151,14 @@ def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, in
         scale = 1
         if target is not None and image.format in ("JPEG", "MPO"):
             scale = _reduce(image, target)
-        pixels, orientation = _upright_rgb(image, path)
+        try:
+            pixels, orientation = _upright_rgb(image, path)
+        except InputError:
+            if scale == 1:
+                raise
+            return read_picture(
+                path
+            )  # lossless JPEG knows no scales; of all else the full size tells the error
     if scale == 1:
         height, width = pixels.shape[:2]
     elif orientation >= 5:
@@ -215,8 +238,21 @@ def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[n
                 Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
             )
         else:
-            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+            pixels = _array(image if image.mode == "RGB" else image.convert("RGB"))
     return np.ascontiguousarray(_turned(pixels, left_to_apply)), orientation
+
+
+def _array(image: Image.Image) -> NDArray[np.uint8]:
+    """``np.array`` of an RGB image; large ones in bands, which takes a third of the time."""
+    width, height = image.size
+    rows = max(1, _BAND // width)
+    if rows >= height:
+        return np.array(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
 
 
 def read_mask(path: str | Path) -> NDArray[np.integer]:

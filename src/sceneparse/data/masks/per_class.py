@@ -37,7 +37,7 @@ from sceneparse.errors import InputError, nearest
 from sceneparse.labels import value_counts
 
 _HALF = 128
-_BETWEEN = "_-. "
+_BETWEEN = re.compile(r"[_\-. ]")
 _NUMBERED = re.compile(r"(.+?)[_\-. ]{1,2}\d{1,9}", re.DOTALL)
 
 
@@ -254,11 +254,12 @@ def _readings(stem: str, known: Mapping[str, str], images: Mapping[str, str]) ->
     for image, name in _folder_readings(stem, images):
         if (written := _class(name, known)) is not None:
             yield image, written
-    for i, sign in enumerate(stem):
-        if sign in _BETWEEN and stem[:i] in images:
-            for rest in (stem[i + 1 :], stem[i + 2 :] if stem[i + 1 : i + 2] in _BETWEEN else ""):
-                if (written := _class(rest, known)) is not None:
-                    yield stem[:i], written
+    for sign in _BETWEEN.finditer(stem):
+        image, rest = stem[: sign.start()], stem[sign.end() :]
+        if image in images:
+            for text in (rest, rest[1:] if _BETWEEN.match(rest) else ""):
+                if (written := _class(text, known)) is not None:
+                    yield image, written
 
 
 def _folder_readings(stem: str, images: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -285,8 +286,8 @@ def _class(text: str, known: Mapping[str, str]) -> str | None:
 
 def _longest(readings: Sequence[tuple[str, str]], path: Path) -> tuple[str, str] | None:
     """The reading that has both the longest stem and the longest class."""
-    if not readings:
-        return None
+    if len(readings) < 2:
+        return readings[0] if readings else None
     stem, name = (max(len(reading[part]) for reading in readings) for part in (0, 1))
     best = {reading for reading in readings if (len(reading[0]), len(reading[1])) == (stem, name)}
     if len(best) != 1:

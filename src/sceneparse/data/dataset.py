@@ -83,7 +83,7 @@ def open_dataset(path: str | Path, *, label_set: str | None = None, keep_faults:
 
     Args:
         path: a folder in one of :data:`~sceneparse.data.layouts.LAYOUTS`, or with a ``dataset.yaml`` or a
-            YOLO ``data.yaml`` in it, or such a file. A ``dataset.yaml`` goes before the rest.
+            YOLO ``data.yaml`` in it, or such a file. What a ``dataset.yaml`` says goes before the rest.
         label_set: name of shipped classes to use instead of those the data set comes with.
         keep_faults: leave images and masks without a partner, and files of one name, in ``faults`` instead
             of raising.
@@ -118,7 +118,7 @@ def _said(path: Path) -> tuple[DatasetFile, str]:
     if path.is_dir():
         for name in DATASET_FILES:
             if (path / name).is_file():
-                return read_dataset_file(path / name), "yaml"
+                return _with_yolo(read_dataset_file(path / name))
         for name in YOLO_FILES:
             if (path / name).is_file():
                 return yolo_dataset(path / name), "yolo"
@@ -129,7 +129,17 @@ def _said(path: Path) -> tuple[DatasetFile, str]:
         )
     if path.name in YOLO_FILES:
         return yolo_dataset(path), "yolo"
-    return read_dataset_file(path), "yaml"
+    return _with_yolo(read_dataset_file(path))
+
+
+def _with_yolo(said: DatasetFile) -> tuple[DatasetFile, str]:
+    """A ``dataset.yaml`` that does not say where files are adds to a YOLO ``data.yaml`` beside them."""
+    file = next((said.root / name for name in YOLO_FILES if (said.root / name).is_file()), None)
+    if said.splits or file is None:
+        return said, "yaml"
+    yolo = yolo_dataset(file)
+    form, classes = said.form or yolo.form, said.classes or yolo.classes
+    return replace(said, splits=yolo.splits, form=form, classes=classes), "yolo"
 
 
 class _Opening:

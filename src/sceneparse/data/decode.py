@@ -156,9 +156,7 @@ def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, in
         except InputError:
             if scale == 1:
                 raise
-            return read_picture(
-                path
-            )  # lossless JPEG knows no scales; of all else the full size tells the error
+            return read_picture(path)  # lossless JPEG knows no scales, and other errors stay as they are
     if scale == 1:
         height, width = pixels.shape[:2]
     elif orientation >= 5:
@@ -345,13 +343,8 @@ def _opened(path: str | Path) -> Iterator[ImageFile]:
     """A Pillow image with its header read; whatever goes wrong is an InputError that names the file."""
     try:
         status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError("a folder where an image file was expected", where=path, fix="name a file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("not a regular file", where=path, fix="name an image file")
-        if status.st_size == 0:
-            raise InputError("the file is empty (0 bytes)", where=path, fix=_GET_AGAIN)
-        file = open(path, "rb")  # noqa: SIM115  (closed below; here its errors are told apart)
+        if stat.S_ISREG(status.st_mode) and status.st_size:  # opening a pipe would wait for ever
+            file = open(path, "rb")  # noqa: SIM115  (closed below; here its errors are told apart)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=path, fix="check the path") from None
     except PermissionError:
@@ -362,6 +355,12 @@ def _opened(path: str | Path) -> Iterator[ImageFile]:
         raise InputError(
             f"the file cannot be read: {error}", where=path, fix="check the path and the disk"
         ) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError("a folder where an image file was expected", where=path, fix="name a file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("not a regular file", where=path, fix="name an image file")
+    if status.st_size == 0:
+        raise DataError("the file is empty (0 bytes)", kind="empty-file", where=path, fix=_GET_AGAIN)
     with file, _named_errors(path):
         with _pillow_unlimited_and_quiet():
             try:

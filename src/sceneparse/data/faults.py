@@ -18,7 +18,7 @@ ERRORS = {
     "missing-image": "mask without an image",
     "same-stem": "several files with one name",
     "empty-file": "empty file",
-    "unreadable": "file that cannot be read",
+    "unreadable": "damaged, cut-off or otherwise unreadable file",
     "size": "mask and image of different sizes",
     "values": "mask values outside the class list",
     "colors": "mask colours outside the class list",
@@ -37,6 +37,27 @@ WARNINGS = {
     "overlap": "pixels in masks of several classes",
 }
 """Faults that are said, and stop nothing."""
+
+WHY = {
+    "missing-mask": "Without its mask nothing says what is on the image.",
+    "missing-image": "A mask is paired with the image of the same name, and there is none.",
+    "same-stem": "Images and masks are paired by name without ending: it must be clear which one is meant.",
+    "empty-file": "The file has no bytes: a copy or a download was cut off.",
+    "unreadable": "What cannot be decoded cannot be learned from.",
+    "size": "Every pixel of the mask belongs to one pixel of the image.",
+    "values": "A number that is no class cannot be learned or scored, and is never left out silently.",
+    "colors": "A colour that is no class cannot be learned or scored, and is never left out silently.",
+    "binary": "Only you know whether 255 is what is looked for or what is to be ignored.",
+    "uncovered": "Only you know whether what nobody drew is a class of its own or to be ignored.",
+    "lossy": "Lossy compression changes values: a pixel may have become another class.",
+    "duplicate": "A score on a picture that was learned says nothing.",
+    "turned": "Some labelling tools draw on the turned picture, some on the picture as it is stored.",
+    "all-ignored": "The pair costs time and adds nothing.",
+    "never-trained": "Its score will be 0 and lower the mean.",
+    "no-pixels": "It is never learned, and left out of every mean.",
+    "overlap": "The class that is later in the list lies on top.",
+}
+"""Why each kind matters, in a sentence."""
 
 
 class DataError(InputError):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sceneparse.data.decode import Picture, read_picture
 from sceneparse.data.faults import DataError, Fault
 from sceneparse.data.pairs import Pair
+from sceneparse.data.values import values_error
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet, value_counts
 
@@ -31,12 +32,17 @@ class Inspection:
         numbers: (H, W) source numbers of the mask; None where a fault stops.
         counts: int64 (K + 1,) pixels of each class, and of none; None where a fault stops.
         faults: what is wrong; warnings too.
+        size_hw: height and width of the upright picture, pixels; None where it cannot be read.
+        values: the source numbers in the mask and the pixels of each, whether they fit or not; None where it
+            cannot be read.
     """
 
     picture: Picture | None
     numbers: NDArray[np.integer] | None
     counts: NDArray[np.int64] | None
     faults: tuple[Fault, ...]
+    size_hw: tuple[int, int] | None = None
+    values: tuple[NDArray[np.integer], NDArray[np.int64]] | None = None
 
     def without_pixels(self) -> Inspection:
         """The facts alone, to be kept for thousands of pairs."""
@@ -68,73 +74,67 @@ def inspect_pair(
         faults.append(Fault.of(error, files=files, split=split, stem=pair.stem))
 
     picture: Picture | None = None
+    values: tuple[NDArray[np.integer], NDArray[np.int64]] | None = None
     try:
         picture = read_picture(pair.image, target=target)
     except InputError as error:
         failed(error, pair.image)
     try:
         numbers = pair.mask.read(picture.size_hw if picture is not None else (1, 1))
-        values, counts = value_counts(numbers)
-        wrong = _unknown(labels, values, counts)
-        if wrong is not None:
-            failed(wrong, pair.mask.path)
+        values = value_counts(numbers)
+        unknown = labels.index_of(values[0]) < 0
+        if unknown.any():
+            found = list(zip(values[0][unknown].tolist(), values[1][unknown].tolist(), strict=True))
+            failed(values_error(found, values[0], labels), pair.mask.path)
     except InputError as error:
         # A form without a size of its own covers nothing for sure where its picture is not known.
         if picture is not None or not (isinstance(error, DataError) and error.kind == "uncovered"):
-            failed(error, pair.mask.path)
-    if picture is None or faults:
-        return Inspection(picture=None, numbers=None, counts=None, faults=tuple(faults))
-
-    if numbers.shape != picture.size_hw:
+            failed(error, _file_of(error, pair))
+    size_hw = None if picture is None else picture.size_hw
+    if picture is None and values is not None and numbers.size == 1:
+        values = None  # of the size that was asked for, not of the mask
+    if picture is not None and values is not None and numbers.shape != picture.size_hw:
         failed(_size_error(numbers.shape, picture), pair.mask.path, pair.image)
-        return Inspection(picture=None, numbers=None, counts=None, faults=tuple(faults))
-    by_class = np.zeros(labels.num_classes + 1, np.int64)
-    index = np.minimum(labels.index_of(values), labels.num_classes)  # the ignore index is above K
-    np.add.at(by_class, index, counts)
-    if not by_class[:-1].any():
+    if picture is None or values is None or faults:
+        return Inspection(
+            picture=None, numbers=None, counts=None, faults=tuple(faults), size_hw=size_hw, values=values
+        )
+    counts = np.zeros(labels.num_classes + 1, np.int64)
+    index = np.minimum(labels.index_of(values[0]), labels.num_classes)  # the ignore index is above K
+    np.add.at(counts, index, values[1])
+    faults += _doubts(pair, picture, counts, split)
+    return Inspection(
+        picture=picture,
+        numbers=numbers,
+        counts=counts,
+        faults=tuple(faults),
+        size_hw=size_hw,
+        values=values,
+    )
+
+
+def _file_of(error: InputError, pair: Pair) -> Path:
+    """The file of a mask that an error is about: one of several, where the mask has several."""
+    return next((path for path in pair.mask.files if str(path) == str(error.where)), pair.mask.path)
+
+
+def _doubts(pair: Pair, picture: Picture, counts: NDArray[np.int64], split: str) -> list[Fault]:
+    """The warnings about a sound pair."""
+    doubts = []
+    if not counts[:-1].any():
         what = f"every pixel of {pair.mask.path.name} is ignored: nothing is learned or scored from it"
         fix = "remove the pair, or correct the mask or the ignored values"
         files = (pair.mask.path,)
-        faults.append(Fault(kind="all-ignored", what=what, fix=fix, files=files, split=split, stem=pair.stem))
+        doubts.append(Fault(kind="all-ignored", what=what, fix=fix, files=files, split=split, stem=pair.stem))
     if picture.orientation != 1:
         what = f"{pair.image.name} is turned upright by its EXIF data, and its mask fits the upright picture"
         if picture.orientation < 5 or picture.size_hw[0] == picture.size_hw[1]:
             what = f"{pair.image.name} is turned by its EXIF data; sizes cannot tell whether its mask is too"
         fix = "look at it: sceneparse check DATA --sheet SHEET.png"
-        faults.append(
+        doubts.append(
             Fault(kind="turned", what=what, fix=fix, files=(pair.image,), split=split, stem=pair.stem)
         )
-    return Inspection(picture=picture, numbers=numbers, counts=by_class, faults=tuple(faults))
-
-
-MOST_VALUES = 8
-"""How many values an error spells out."""
-
-
-def _unknown(labels: LabelSet, values: NDArray[np.integer], counts: NDArray[np.int64]) -> DataError | None:
-    """The error about values that are neither class nor ignored, or None."""
-    unknown = labels.index_of(values) < 0
-    if not unknown.any():
-        return None
-    found = [(int(v), int(n)) for v, n in zip(values[unknown], counts[unknown], strict=True)]
-    said = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in found[:MOST_VALUES])
-    more = f" and {len(found) - MOST_VALUES} more" if len(found) > MOST_VALUES else ""
-    if set(values.tolist()) <= {0, 255} and 255 in values:
-        name = labels.names[min(1, labels.num_classes - 1)]
-        return DataError(
-            f"the mask holds only {' and '.join(str(v) for v in values)}, the usual way to write a mask of "
-            f"one class, and 255 is no class: is 255 {name!r}, or is it ignored? {labels.describe()}",
-            kind="binary",
-            values=found,
-            fix=f"say it in dataset.yaml: classes: {{0: {labels.names[0]}, 255: {name}}} if 255 is {name!r}, "
-            "ignore: [255] if it is not",
-        )
-    return DataError(
-        f"mask values outside the class list: {said}{more}; {labels.describe()}",
-        kind="values",
-        values=found,
-        fix="add the value to the classes or to the ignored values, or correct the mask",
-    )
+    return doubts
 
 
 def _size_error(mask_hw: tuple[int, ...], picture: Picture) -> DataError:

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from PIL import Image
 from torch import nn
 
 import sceneparse
-from sceneparse.data.decode import read_image, read_mask
+from sceneparse.data.cache import PixelCache
+from sceneparse.data.dataset import open_dataset
+from sceneparse.data.decode import read_image, read_mask, read_picture
+from sceneparse.data.loader import to_tensor
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.deploy.bundle import Bundle
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet, label_set_from_names
 from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.normalization import IMAGENET
-from sceneparse.prediction.inference import averaged_logits
+from sceneparse.prediction.inference import averaged_logits, normalized
 from sceneparse.prediction.predictor import Predictor
 
 LABELS = LabelSet(
@@ -63,6 +67,57 @@ def test_path_pillow_and_array_are_one_picture(predictor, scene_data):
     for picture in (str(path), Image.open(path), pixels, frozen, np.asfortranarray(pixels)):
         np.testing.assert_array_equal(predictor(picture).labels, expected)
     np.testing.assert_array_equal(predictor(pixels[:, ::-1]).labels.shape, expected.shape)
+
+
+def test_training_evaluation_and_prediction_see_the_same_pixels(resized_run, scene_data, tmp_path):
+    """Large JPEGs, one of them turned by EXIF, which are decoded at reduced scale: to the pixel the same."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for i, turned in enumerate([False, True]):
+        for folder, kind, filter in (("photos", "images", "BICUBIC"), ("labels", "masks", "NEAREST")):
+            picture = Image.open(scene_data / folder / "b" / f"größe {i}.png")
+            large = picture.resize((picture.width * 7 + 3, picture.height * 7 + 1), Image.Resampling[filter])
+            (tmp_path / kind / "val").mkdir(parents=True, exist_ok=True)
+            if kind == "masks":
+                large.save(tmp_path / kind / "val" / f"{i}.png")
+            elif turned:
+                stored = large.transpose(Image.Transpose.ROTATE_270)
+                stored.save(tmp_path / kind / "val" / f"{i}.jpg", exif=exif)
+            else:
+                large.save(tmp_path / kind / "val" / f"{i}.jpg")
+    said = {
+        "val": {"images": "images/val", "masks": "masks/val"},
+        "classes": {3: "sky", 7: "ground", 200: "house"},
+    }
+    said["ignore"] = [0]
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    predictor = sceneparse.load(resized_run, device="cpu")
+    seen = []
+    predictor.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+
+    dataset = open_dataset(tmp_path)
+    sceneparse.evaluate(predictor, dataset)
+    evaluated, seen[:] = list(seen), []
+    results = [predictor(pair.image) for pair in dataset.split("val")]
+    predicted, seen[:] = list(seen), []
+    cache = PixelCache.open(
+        dataset,
+        "val",
+        predictor.resize,
+        mask_size="own",
+        folder=tmp_path / "cache",
+        workers=1,
+        progress=False,
+    )
+    for i, pair in enumerate(dataset.split("val")):
+        assert read_picture(pair.image, target=predictor.resize.target_size).scale == 4
+        assert torch.equal(evaluated[i], predicted[i])
+        cached = to_tensor(cache[i][0])[None]
+        assert torch.equal(evaluated[i], normalized(cached, predictor.bundle.normalization, predictor.device))
+        assert results[i].labels.shape == read_image(pair.image).shape[:2]
+        np.testing.assert_array_equal(results[i].image, read_image(pair.image))
+        whole = predictor(Image.open(pair.image)).labels
+        assert (whole == results[i].labels).mean() > 0.98
 
 
 def test_every_kind_of_photo(predictor, scene_data, tmp_path):

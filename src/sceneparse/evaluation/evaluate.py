@@ -12,8 +12,10 @@ from rich.progress import Progress
 
 from sceneparse.data.dataset import Dataset
 from sceneparse.data.dataset_file import SPLITS
+from sceneparse.data.decode import Picture
 from sceneparse.data.faults import Fault, FaultsError, counted
 from sceneparse.data.inspect import inspect_pair
+from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
 from sceneparse.labels import LabelSet
@@ -27,10 +29,15 @@ class IndexPredictor(Protocol):
         """Classes of the model."""
         ...
 
+    @property
+    def resize(self) -> ResizePolicy:
+        """How pictures are brought to the network's size."""
+        ...
+
     def predict_index(
-        self, image: NDArray[np.uint8], *, scales: Sequence[float] = (1.0,), flip: bool = False
+        self, image: Picture, *, scales: Sequence[float] = (1.0,), flip: bool = False
     ) -> NDArray[np.integer]:
-        """Training indices (H, W) of a picture uint8 (H, W, 3)."""
+        """Training indices (H, W) of a decoded file, (H, W) = ``image.size_hw``."""
         ...
 
 
@@ -82,11 +89,11 @@ def evaluate(
     images = 0
     with Progress(console=console, transient=True, disable=console is None) as bar:
         for pair in bar.track(pairs, description=f"evaluating {split}"):
-            found = inspect_pair(pair, dataset.labels, split=split)
+            found = inspect_pair(pair, dataset.labels, split=split, target=predictor.resize.target_size)
             faults += [fault for fault in found.faults if fault.stops]
             if found.picture is None or found.numbers is None or (faults and not skip_bad):
                 continue
-            guess = predictor.predict_index(found.picture.pixels, scales=scales, flip=flip)
+            guess = predictor.predict_index(found.picture, scales=scales, flip=flip)
             truth = index_of_theirs[dataset.labels.to_index(found.numbers)]
             matrix += confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
             if each is not None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from sceneparse.data.decode import read_image, upright_rgb
+from sceneparse.data.decode import Picture, read_image, read_picture, upright_rgb
 from sceneparse.data.loader import to_tensor
-from sceneparse.data.preprocess import ResizePolicy, prepare_image, resize_mask
+from sceneparse.data.preprocess import ResizePolicy, prepare_image, prepare_picture, resize_mask
 from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
@@ -24,8 +24,6 @@ from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.prediction.inference import averaged_logits, normalized
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.prediction.tiling import spans, tile_side
-
-Picture = str | Path | Image.Image | NDArray[np.uint8]
 
 
 class Predictor:
@@ -58,7 +56,7 @@ class Predictor:
 
     def __call__(
         self,
-        image: Picture,
+        image: str | Path | Image.Image | NDArray[np.uint8],
         *,
         tile: str | int = "auto",
         scales: Sequence[float] = (1.0,),
@@ -66,6 +64,9 @@ class Predictor:
         progress: Callable[[float], object] | None = None,
     ) -> Segmentation:
         """Parse one picture.
+
+        A path is read as training and evaluation read it, large JPEGs at reduced scale; a PIL image or an
+        array is resized from its own pixels.
 
         Args:
             image: path, PIL image, or uint8 (H, W, 3) RGB; any size from 1x1 up.
@@ -81,28 +82,34 @@ class Predictor:
         Raises:
             InputError: the picture cannot be read, a wrong option, or too little memory.
         """
-        pixels = _pixels(image)
-        index = self.predict_index(pixels, tile=tile, scales=scales, flip=flip, progress=progress)
+        source: Picture | NDArray[np.uint8]
+        if isinstance(image, (str, Path)):
+            source = read_picture(image, target=self.resize.target_size)
+            pixels = source.pixels if source.scale == 1 else read_image(image)  # overlays show it whole
+        else:
+            source = pixels = _pixels(image)
+        index = self.predict_index(source, tile=tile, scales=scales, flip=flip, progress=progress)
         return Segmentation(labels=self.labels.to_file(index), label_set=self.labels, image=pixels)
 
     @torch.no_grad()
     def predict_index(
         self,
-        image: NDArray[np.uint8],
+        image: Picture | NDArray[np.uint8],
         *,
-        size_hw: tuple[int, int] | None = None,
         tile: str | int = "auto",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         progress: Callable[[float], object] | None = None,
     ) -> NDArray[np.integer]:
-        """Training indices (H, W) of a picture uint8 (H, W, 3), by default at the picture's own size.
+        """Training indices (H, W) of a decoded file or a picture uint8 (H, W, 3), at the picture's own size.
 
         The dtype is that of :attr:`LabelSet.index_dtype`; options and errors as in :meth:`__call__`.
         """
         check_options(tile, scales)
-        size_hw = size_hw or (image.shape[0], image.shape[1])
-        small = prepare_image(image, self.resize)
+        if isinstance(image, Picture):
+            small, size_hw = prepare_picture(image, self.resize), image.size_hw
+        else:
+            small, size_hw = prepare_image(image, self.resize), (image.shape[0], image.shape[1])
         tensor = to_tensor(np.ascontiguousarray(small))[None]
         side = tile_side((small.shape[0], small.shape[1]), self.labels.num_classes, tile, scales, flip)
         with _too_little_memory_named(side):
@@ -190,9 +197,7 @@ def _too_little_memory_named(side: int | None) -> Iterator[None]:
         ) from error
 
 
-def _pixels(image: Picture) -> NDArray[np.uint8]:
-    if isinstance(image, (str, Path)):
-        return read_image(Path(image))
+def _pixels(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     if (

@@ -104,9 +104,10 @@ def test_mask_with_its_box(tmp_path: Path, mode: str) -> None:
 
 def test_mask_between_pixels_and_over_the_edge(tmp_path: Path) -> None:
     """LabelMe rounds corners between pixels, and takes the size of the picture."""
-    path = written(tmp_path, shape("car", [[3.6, -1.4], [6.2, 0.7]], "mask", mask=png(np.ones((3, 3), bool))))
+    mask = png(np.ones((3, 3), bool))
+    path = written(tmp_path, shape("car", [[3.4, -1.4], [5.6, 0.7]], "mask", mask=mask))
     expected = np.zeros((5, 6), np.uint8)
-    expected[:2, 4:] = 5
+    expected[:2, 3:] = 5
     np.testing.assert_array_equal(read(path), expected)
 
 
@@ -241,7 +242,7 @@ def test_bomb_in_a_mask(tmp_path: Path) -> None:
     start = time.perf_counter()
     with pytest.raises(InputError, match=r"shape 1 \(car\) is a mask"):
         read(path)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5
 
 
 def documents(folder: Path, *labels: str) -> list[Path]:
@@ -343,4 +344,4 @@ def test_damaged_documents_are_read_or_named(tmp_path: Path) -> None:
         path.write_bytes(damaged(good, rng))
         results.append(refused(read_all))
     assert 30 < sum(results) < 290
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60

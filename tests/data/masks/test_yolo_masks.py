@@ -288,7 +288,7 @@ def test_damaged_texts_are_read_or_named(tmp_path: Path) -> None:
         path.write_bytes(damaged_bytes(good, rng))
         results.append(refused(read_all))
     assert 30 < sum(results) < 290
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 60
 
 
 def test_damaged_yaml_is_read_or_named(tmp_path: Path) -> None:
@@ -306,4 +306,4 @@ def test_damaged_yaml_is_read_or_named(tmp_path: Path) -> None:
         path.write_bytes(damaged_bytes(good, rng))
         results.append(refused(lambda: yolo_yaml(path)))
     assert 30 < sum(results) < 290
-    assert time.perf_counter() - start < 15
+    assert time.perf_counter() - start < 60

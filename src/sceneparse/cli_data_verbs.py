@@ -9,14 +9,12 @@ from sceneparse.cli_verb import Options, Parser, Verb
 
 def _check_arguments(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", help="folder in a recognised layout, or a dataset.yaml")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything that was found, for programs"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, for programs")
     parser.add_argument(
         "--sheet",
         type=Path,
         metavar="FILE",
-        help="write a picture of images with their masks over them (.png)",
+        help="write a PNG of images with their masks laid over",
     )
     parser.add_argument(
         "--split", action="append", metavar="NAME", help="look at this split only; as often as needed"
@@ -35,7 +33,7 @@ def _check(options: Options) -> int:
     from sceneparse import __version__
     from sceneparse.data.check import check
     from sceneparse.data.dataset import open_dataset
-    from sceneparse.files import write_text
+    from sceneparse.files import write_atomically, write_text
     from sceneparse.outputs import output_file
 
     for path in (options.json, options.sheet):
@@ -49,6 +47,11 @@ def _check(options: Options) -> int:
 
     from sceneparse.report.check_text import check_text
 
+    if options.sheet is not None:
+        from sceneparse.report.check_sheet import check_sheet
+
+        sheet = check_sheet(checked)
+        write_atomically(options.sheet, lambda file: sheet.save(file, "PNG"))
     width = shutil.get_terminal_size((100, 24)).columns
     print(check_text(checked, data=options.data, width=width, styled=sys.stdout.isatty()), end="")
     return 2 if checked.stops else 0

@@ -36,7 +36,7 @@ EXPECTED = {
     "never-trained": [],
     "no-pixels": [],
 }
-"""Kind to the files that must be named first, below the folder. One of "same-stem" is named, which one is open."""
+"""Kind to the files that must be named first, below the folder; of "same-stem" one of the two."""
 
 
 def write_faulty(root: Path) -> Path:

@@ -62,8 +62,8 @@ def _binary(found: Sequence[tuple[int, int]], seen: NDArray[np.integer], labels:
     name, ground = names[0] if names else "NAME", ground or "background"
     held = "only 255" if 0 not in seen else "only 0 and 255"
     return DataError(
-        f"the mask holds {held}, the usual way to write a mask of one class, and 255 is not in the class list: "
-        f"is it {f'the class {name!r}' if names else 'a class'}, or is it ignored? {labels.describe()}",
+        f"the mask holds {held}, the usual way to write a mask of one class, and 255 is not in the class "
+        f"list: is it {f'the class {name!r}' if names else 'a class'}, or is it ignored? {labels.describe()}",
         kind="binary",
         values=found,
         fix=f"say it in dataset.yaml: `classes: {{0: {ground}, 255: {name}}}` if 255 is a class, "
@@ -89,14 +89,9 @@ def _fix(unknown: Sequence[int], seen: NDArray[np.integer], labels: LabelSet) ->
             f"(in dataset.yaml: `{from_one}` and `ignore: [0]`), or the list lacks a class: add it"
         )
     if list(unknown) == [255]:
-        return (
-            "255 is often written where nothing is known: if that is meant, `ignore: [255]` in dataset.yaml"
-        )
-    spread = [round(i * 255 / (count - 1)) for i in range(count)] if count > 2 else []
-    if from_zero and set(seen.tolist()) <= {
-        *spread,
-        *(int(i * 255 / max(1, count - 1)) for i in range(count)),
-    }:
+        return "255 often stands for pixels to be ignored: if it does, write `ignore: [255]` in dataset.yaml"
+    spread = [i * 255 // (count - 1) for i in range(count)] if count > 2 else []
+    if from_zero and set(seen.tolist()) <= set(spread):
         told = ", ".join(f"{n}: {name}" for n, name in list(zip(spread, names, strict=True))[:3])
         return (
             f"the values are spread evenly over 0..255, to be told apart by eye: say so in dataset.yaml: "
@@ -105,17 +100,17 @@ def _fix(unknown: Sequence[int], seen: NDArray[np.integer], labels: LabelSet) ->
     strange = np.count_nonzero(labels.index_of(seen) < 0)
     if strange > SOFT and highest > 255:
         return (
-            f"{len(seen)} different values up to {highest}: numbers of single objects, or a picture that is no "
-            "mask? Export masks of class numbers"
+            f"{len(seen)} different values up to {highest}: numbers of single objects, or a picture "
+            "that is no mask? Export masks of class numbers"
         )
     if strange > SOFT and (highest + 1 > 1.5 * len(seen) or len(seen) > 192):
         return (
-            f"{len(seen)} different values: an antialiased, resized or colour-converted mask. Export the masks "
-            "again from the labelling tool as PNG of class numbers, without smoothing"
+            f"{len(seen)} different values: an antialiased, resized or colour-converted mask. Export "
+            "the masks again from the labelling tool as PNG of class numbers, without smoothing"
         )
     return (
-        "add the value to the classes or to the ignored values (dataset.yaml: classes, ignore), or correct the "
-        "mask"
+        "add the value to the classes or to the ignored values (dataset.yaml: classes, ignore), or correct "
+        "the mask"
     )
 
 

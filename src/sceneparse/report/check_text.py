@@ -1,4 +1,4 @@
-"""What ``sceneparse check`` prints: what the data is, its classes, what is wrong with it, and what to do next.
+"""What ``sceneparse check`` prints: what the data is, its classes, what is wrong, and what to do next.
 
 Sentences are wrapped to the width of the terminal; lines with paths never are, so that they can be copied.
 """
@@ -32,7 +32,7 @@ MOST_FIXES = 5
 
 _BOLD, _RED, _YELLOW, _GREEN = "\033[1m", "\033[1;31m", "\033[1;33m", "\033[1;32m"
 _PLAIN = "\033[0m"
-_SAID_BY_TITLE = ("missing-mask", "missing-image", "empty-file", "all-ignored")
+_SAID_BY_TITLE = ("missing-mask", "missing-image", "all-ignored", "duplicate", "same-stem")
 _NAME = 8
 """Fewest letters that a class's name is shortened to."""
 
@@ -89,10 +89,7 @@ def _head(page: _Page, checked: Checked) -> None:
     dataset = checked.dataset
     page.line(dataset.name, _BOLD)
     page.line(f"  {'where':8}  {dataset.root}")
-    layout = (
-        LAYOUTS[dataset.layout].title if dataset.layout in LAYOUTS else f"said by its {_said_by(checked)}"
-    )
-    page.row("layout", layout)
+    page.row("layout", _layout(checked))
     page.row("masks", FORM_WORDS[dataset.form])
     pairs = ", ".join(f"{split} {len(dataset.splits[split])}" for split in checked.tallies)
     page.row("pairs", pairs)
@@ -106,8 +103,11 @@ def _head(page: _Page, checked: Checked) -> None:
         page.words(f"The masks hold: {_seen(checked)}", "  ", "    ")
 
 
-def _said_by(checked: Checked) -> str:
-    return "data.yaml" if checked.dataset.layout == "yolo" else "dataset.yaml"
+def _layout(checked: Checked) -> str:
+    layout = checked.dataset.layout
+    if layout in LAYOUTS:
+        return LAYOUTS[layout].title
+    return "YOLO, as its data.yaml says" if layout == "yolo" else "as its dataset.yaml says"
 
 
 def _sizes(checked: Checked) -> str:
@@ -154,10 +154,7 @@ def _class_table(page: _Page, checked: Checked) -> None:
     page.line(_table_line(["number", "class", *heads], widths), _BOLD)
     for row in rows:
         page.line(_table_line(row, widths))
-    bad = {
-        split: len(checked.dataset.splits[split]) - len(tally.images)
-        for split, tally in checked.tallies.items()
-    }
+    bad = {split: len(tally.bad) for split, tally in checked.tallies.items()}
     if any(bad.values()):
         told = ", ".join(f"{split} {number}" for split, number in bad.items() if number)
         page.words(f"Counted without the pairs that have errors: {told}.", "  ", "  ")
@@ -231,12 +228,9 @@ def _detail(fault: Fault) -> str:
         told = [f"{value} ({counted_pixels(pixels)})" for value, pixels in fault.values[:MOST_SPELT]]
         more = len(fault.values) - len(told)
         return ", ".join(told) + (f" and {more} more values" if more > 0 else "")
-    of_this_file = bool(fault.files) and fault.files[0].name in fault.what
-    if (
-        fault.kind == "empty-file"
-        or (fault.kind in _SAID_BY_TITLE and of_this_file)
-        or fault.kind == "duplicate"
-    ):
+    if fault.kind == "empty-file":
+        return ""
+    if fault.kind in _SAID_BY_TITLE and fault.files and fault.files[0].name in fault.what:
         return ""
     return fault.what.removeprefix(f"{title(fault.kind)}: ")
 
@@ -252,9 +246,7 @@ def _verdict(page: _Page, checked: Checked, data: str) -> None:
         page.words(f"Sound: {pairs:,} pairs, nothing stops a training{doubts} ({took}).", style=_GREEN)
         missing = [split for split in ("train", "val") if split not in splits]
         if missing:
-            page.words(
-                f"A training needs the split {' and '.join(missing)}, too: the data set does not have it."
-            )
+            page.words(f"A training also needs {' and '.join(missing)}: the data set does not have it.")
         else:
             page.words("Next:")
             page.line(f"  sceneparse train {data} --out {shlex.quote(f'runs/{name}')}")

@@ -131,6 +131,7 @@ def test_the_first_class_file_in_a_fixed_order_is_found(tmp_path):
         ("a:1,2,3::\nb 4,5,6\n", "line 2: 'b 4,5,6' is not NAME"),
         ("a:1,2,3::\na:4,5,6::\n", "class name given twice: a (lines 1 and 2)"),
         ("# label:color_rgb\na:1,2,3::\nb:1,2,3::\n", "colour given twice: (1, 2, 3) (lines 2 and 3)"),
+        ("a:1,2,3::\nb:4,5,6,7::\n", "line 2: 'b:4,5,6,7::' is not NAME"),
         (":1,2,3::\n", "line 1 has no class name"),
         ("a:1,2,3::\nb:-1,2,3::\n", "line 2"),
         (b"caf\xe9:1,2,3::\n", "UTF-8"),

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -151,6 +152,8 @@ def test_a_palette_that_shows_other_classes_is_an_error(tmp_path):
     assert "number 0 is shown in (0, 255, 0), the colour of b, whose number is 1" in text
     assert "1 is shown in (255, 0, 0), the colour of a" in text
     assert "2 is" not in text
+    shifted = saved(tmp_path / "shifted.png", LABELS + 5, [BLACK] * 5 + list(COLORS.values()))
+    assert "5 is shown in (255, 0, 0), the colour of a, whose number is 0" in error(shifted)
     only_blue = saved(tmp_path / "y.png", np.full((3, 3), 2, np.uint8), [GREEN, RED, BLUE])
     assert (read(only_blue) == 2).all()
 
@@ -170,6 +173,8 @@ def test_black_and_white_in_one_channel(tmp_path):
     path = saved(tmp_path / "x.png", np.where(truth, 255, 0).astype(np.uint8))
     assert (read(path, table) == truth).all()
     assert (read(saved(tmp_path / "y.png", truth.astype(np.uint8)), table) == truth).all()  # numbers
+    edges = SourceClasses.numbered(["ground", "polyp"], colors=[BLACK, WHITE]).ignoring([255])
+    assert "number 255 is shown in (255, 255, 255), the colour of polyp" in error(path, ColorTable.of(edges))
 
 
 def test_a_grey_that_can_be_a_number_or_a_colour_is_asked_about(tmp_path):
@@ -181,6 +186,10 @@ def test_a_grey_that_can_be_a_number_or_a_colour_is_asked_about(tmp_path):
     assert "number 0 is shown in (0, 0, 0), the colour of background, whose number is 1" in text
     assert "number: 0, name: background" in text
     assert "number 0" in error(saved(tmp_path / "z.png", np.array([[False, True]])), table)  # one bit
+    data = saved(tmp_path / "w.tif", np.zeros((3, 3), np.uint8)).read_bytes()
+    tag = data.index(struct.pack("<HHI", 262, 3, 1))  # PhotometricInterpretation: 1 = black is zero
+    (tmp_path / "w.tif").write_bytes(data[: tag + 8] + b"\0" + data[tag + 9 :])
+    assert read(tmp_path / "w.tif", table).max() == 0  # zeros that are shown white, as buildings are
     said = SourceClasses(names=("building", "background"), numbers=(255, 0), colors=(WHITE, BLACK))
     assert read(mixed, ColorTable.of(said)).tolist() == [[0, 255]]
 

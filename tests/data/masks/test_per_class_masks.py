@@ -332,6 +332,8 @@ def exported(
         ({"image": "gs://bucket/train/x.tif"}, "x"),
         ({"img": "C:\\photos\\x.jpg", "note": "a text. With a dot"}, "x"),
         ({"image": "x.jpg"}, "deep/er/x"),
+        ({"image": "/data/upload/1/0a1b2c3d-x%20y.jpg"}, "x y"),
+        ({"image": "x%20y.jpg"}, "x%20y"),
         ({"image": "Ba\u0308ume.jpg"}, "Bäume"),
     ],
 )
@@ -400,6 +402,21 @@ def test_tasks_of_other_pictures_are_faults(tmp_path):
     faults = []
     assert grouped(exported(tmp_path, {"image": "y.jpg"}), ["x"], ["car"], faults) == {}
     assert [fault.kind for fault in faults] == ["missing-image"]
+
+
+def test_a_minimal_export_that_does_not_number_annotations(tmp_path):
+    write_label_studio(tmp_path, {"x.jpg": LABELS}, NAMES, minimal=True)
+    path = next(tmp_path.glob("*.json"))
+    path.write_text(path.read_text().replace("annotation_id", "some_id"))
+    assert (read(grouped(tmp_path, ["x"]), "x") == LABELS).all()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '[{"id": 1, "data": {"image": "x.jpg"}', "[\xff]"])
+def test_exports_that_are_no_json(tmp_path, text):
+    exported(tmp_path, {"image": "x.jpg"}).joinpath("export.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match="JSON") as caught:
+        grouped(tmp_path, ["x"], ["car"])
+    assert caught.value.where == tmp_path / "export.json"
 
 
 def test_exports_of_two_projects(tmp_path):

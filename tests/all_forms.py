@@ -83,7 +83,7 @@ def small_truth() -> Truth:
             size = (31 + 9 * i, 47 - 4 * i)
             blocks = rng.integers(0, len(names) + 1, (7, 6)).astype(np.uint8)
             labels = np.kron(blocks, np.ones((9, 8), np.uint8))[: size[0], : size[1]]
-            labels[rng.random(labels.shape) < 0.03] = rng.integers(0, len(names) + 1)
+            labels[rng.random(labels.shape) < 0.01] = rng.integers(0, len(names) + 1)
             splits[split][stem] = (jpeg(rng.integers(0, 256, (*size, 3), np.uint8)), labels)
     return Truth(names, splits)
 

@@ -74,9 +74,9 @@ def _spoil(node: Any, rng: random.Random) -> None:
     elif kind < 0.25 and isinstance(node, list):
         node.insert(key, copy.deepcopy(below))
     elif kind < 0.35 and isinstance(below, (int, float)):
-        node[key] = below * rng.choice((-1, 10, 1000, 1e300))
+        node[key] = below * rng.choice((-1, 10, 1000, 10**300))
     else:
-        node[key] = rng.choice(_SENSELESS)
+        node[key] = copy.deepcopy(rng.choice(_SENSELESS))
 
 
 def refused(action: Callable[[], object]) -> bool:

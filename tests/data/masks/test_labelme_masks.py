@@ -272,6 +272,7 @@ def test_classes_of_labels_txt(tmp_path: Path) -> None:
     assert classes.names == ("_background_", "sky", "car")
     assert classes.numbers == (0, 1, 2)
     assert classes.ignored == (255,)
+    assert labelme_classes(paths[:1]) == classes
     assert LabelmeMask(paths[1], classes.with_uncovered(None)).read((5, 6)).tolist()[1] == [0, 2, 2, 2, 0, 0]
 
 

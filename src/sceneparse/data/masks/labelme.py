@@ -106,7 +106,7 @@ def labelme_classes(paths: Iterable[Path]) -> SourceClasses:
     """The classes of LabelMe documents, numbered from 0.
 
     They are the lines of ``labels.txt``, LabelMe's own list, if there is one beside the documents or in the
-    folder that holds all of them. Without one they are the labels of all documents, sorted by name;
+    folder above that holds all of them. Without one they are the labels of all documents, sorted by name;
     documents that cannot be read are left out here and named when their mask is read. ``__ignore__`` is no
     class: it stands for an ignored number (255 if no class has it).
 
@@ -137,10 +137,16 @@ def labelme_classes(paths: Iterable[Path]) -> SourceClasses:
 
 
 def _list_files(paths: Sequence[Path]) -> list[Path]:
-    folders = {Path(os.path.abspath(path.parent)) for path in paths}
-    if folders:
-        folders.add(Path(os.path.commonpath(folders)))
-    return [file for folder in sorted(folders) if (file := folder / "labels.txt").is_file()]
+    """The lists beside the documents, or else the one above them."""
+    folders = sorted({Path(os.path.abspath(path.parent)) for path in paths})
+    beside = [file for folder in folders if (file := folder / "labels.txt").is_file()]
+    if beside or not folders:
+        return beside
+    try:
+        above = folders[0].parent if len(folders) == 1 else Path(os.path.commonpath(folders))
+    except ValueError:  # on several drives of Windows
+        return []
+    return [file] if (file := above / "labels.txt").is_file() else []
 
 
 def _read_list(path: Path) -> tuple[str, ...]:

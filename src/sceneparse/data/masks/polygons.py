@@ -10,9 +10,9 @@ leave no gap and no overlap.
 
 pycocotools alone holds this only within the picture: it rounds negative numbers the other way, which bends
 edges that leave the picture at the top or left, and it takes memory and time for the whole picture, however
-small the shape. Both end when the shape is moved to its own corner, by whole pixels, before it is filled;
-measured on 4,000 random polygons, 15 of 10**8 pixels then differ from its own (an edge that passes through a
-pixel's centre), none for polygons along the edges of pixels.
+small the shape. Both end when the shape is moved to its own corner, by whole pixels, before it is filled.
+Measured on 8,000 random polygons within pictures, 15 of 2 * 10**8 pixels then differ from its own (where an
+edge passes through a point between two fifths, rounding decides); along the edges of pixels none do.
 """
 
 from __future__ import annotations

@@ -98,6 +98,22 @@ def open_dataset(path: str | Path, *, label_set: str | None = None, keep_faults:
     said, layout = _said(path)
     if override is not None:
         said = replace(said, classes=override, merge={}, ignore=())
+    dataset = dataset_of(said, layout)
+    if dataset.faults and not keep_faults:
+        raise FaultsError(dataset.faults, where=dataset.root)
+    return dataset
+
+
+def dataset_of(said: DatasetFile, layout: str = "") -> Dataset:
+    """The data set that is described; faults are left in it.
+
+    Args:
+        said: where it is, and what is known of it.
+        layout: its name, where the description says the splits; otherwise they are recognised.
+
+    Raises:
+        InputError: as :func:`open_dataset`, but for images and masks without a partner.
+    """
     splits, form = said.splits, said.form
     if not splits:
         name = recognise(said.root)
@@ -105,10 +121,7 @@ def open_dataset(path: str | Path, *, label_set: str | None = None, keep_faults:
             raise _not_recognised(said.root)
         layout, splits = name, LAYOUTS[name].find(said.root)
         form = form or LAYOUTS[name].form
-    dataset = _Opening(said, layout, splits).dataset(form)
-    if dataset.faults and not keep_faults:
-        raise FaultsError(dataset.faults, where=dataset.root)
-    return dataset
+    return _Opening(said, layout, splits).dataset(form)
 
 
 def _said(path: Path) -> tuple[DatasetFile, str]:
@@ -165,7 +178,7 @@ class _Opening:
         source, labels = self.said.labels(
             lambda: found_classes(self.said.root, layout, known, self.splits, images)
         )
-        form = "color" if form is None and known == "index" and None not in source.colors else known
+        form = "color" if form is None and known == "index" and source.all_colored else known
         masks = Masks(source)
         pairs = {
             split: self._pairs(split, files, images[split], masks, form)

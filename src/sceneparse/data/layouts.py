@@ -257,6 +257,10 @@ def yolo_dataset(path: Path) -> DatasetFile:
     return DatasetFile(root=path.parent, path=path, splits=splits, form=said.form, classes=said.classes)
 
 
+class NoClassesError(InputError):
+    """Nothing says the classes of a data set."""
+
+
 def found_classes(
     root: Path,
     layout: str | None,
@@ -275,7 +279,8 @@ def found_classes(
         images: stem to path of each split's images.
 
     Raises:
-        InputError: nothing says them.
+        NoClassesError: nothing says them.
+        InputError: what says them cannot be read.
     """
     folders = [folder for files in splits.values() for folder in files.masks]
     if form == "coco":
@@ -295,7 +300,7 @@ def found_classes(
     name = LAYOUTS[layout].label_set if layout is not None else None
     if name is not None:
         return SourceClasses.of(shipped.label_set(name))
-    raise InputError(
+    raise NoClassesError(
         "nothing says what the numbers in the masks mean",
         where=root,
         fix=f"write {root / 'classes.txt'}, one class name a line (line 1 is number 0), or a dataset.yaml "

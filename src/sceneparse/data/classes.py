@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sceneparse.errors import InputError, nearest
-from sceneparse.labels import Color, LabelSet, distinct_colors
+from sceneparse.labels import Color, LabelSet, distinct_colors, given_twice
 
 BACKGROUND_NAMES = ("background", "_background_", "__background__", "bg", "unlabeled", "unlabelled")
 """Classes that take the pixels which no polygon and no class file covers, without being told."""
@@ -36,11 +37,8 @@ class SourceClasses:
     def __post_init__(self) -> None:
         assert len(self.names) == len(self.numbers) == len(self.colors)
         for what, values in (("name", self.names), ("number", self.numbers)):
-            if len(set(values)) < len(values):
-                twice = sorted({str(v) for v in values if values.count(v) > 1})
-                raise InputError(
-                    f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}"
-                )
+            if twice := given_twice(values):
+                raise InputError(f"class {what} given twice: {twice}", fix=f"give every class its own {what}")
 
     @classmethod
     def numbered(cls, names: Sequence[str], *, colors: Sequence[Color | None] | None = None) -> SourceClasses:
@@ -58,9 +56,19 @@ class SourceClasses:
             names=labels.names, numbers=labels.file_numbers, colors=labels.palette, ignored=labels.ignored
         )
 
+    @property
+    def all_colored(self) -> bool:
+        """Whether every class that counts has a colour."""
+        rows = zip(self.numbers, self.colors, strict=True)
+        return all(color is not None or number in self.ignored for number, color in rows)
+
     def number_of(self, name: str) -> int | None:
         """Source number of a class, None if there is no class of that name."""
-        return self.numbers[self.names.index(name)] if name in self.names else None
+        return self._number_of.get(name)
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return dict(zip(self.names, self.numbers, strict=True))
 
     def ignoring(self, which: Sequence[int | str]) -> SourceClasses:
         """These classes with more of them ignored, by number or by name.
@@ -68,7 +76,7 @@ class SourceClasses:
         Raises:
             InputError: no class has that name.
         """
-        numbers = list(self.ignored)
+        numbers = dict.fromkeys(self.ignored)
         for value in which:
             number = self.number_of(value) if isinstance(value, str) else value
             if number is None:
@@ -76,8 +84,7 @@ class SourceClasses:
                     f"{value!r} is to be ignored, but is no class.{nearest(str(value), self.names)}",
                     fix="give a number of the masks, or a name from the class list",
                 )
-            if number not in numbers:
-                numbers.append(number)
+            numbers[number] = None
         return replace(self, ignored=tuple(numbers))
 
     def with_uncovered(self, said: str | None) -> SourceClasses:
@@ -122,25 +129,23 @@ class SourceClasses:
         into = self._merged_into(merge or {})
         drawn = distinct_colors(len(self.names))
         ignored = set(self.ignored)
-        names: list[str] = []
-        numbers: list[int] = []
+        numbers: dict[str, int] = {}
         palette: list[Color] = []
         merged: list[tuple[int, int]] = []
         for i, (name, number, color) in enumerate(zip(self.names, self.numbers, self.colors, strict=True)):
             if number in ignored:
                 continue
             new = into.get(name, name)
-            if new in names:
-                merged.append((number, numbers[names.index(new)]))
+            if new in numbers:
+                merged.append((number, numbers[new]))
                 continue
-            names.append(new)
-            numbers.append(number)
+            numbers[new] = number
             palette.append(color or drawn[i])
-        if not names:
+        if not numbers:
             raise InputError("every class is ignored", fix="leave at least one class that counts")
         return LabelSet(
-            names=tuple(names),
-            file_numbers=tuple(numbers),
+            names=tuple(numbers),
+            file_numbers=tuple(numbers.values()),
             palette=tuple(palette),
             ignored=self.ignored,
             merged=tuple(merged),
@@ -148,6 +153,7 @@ class SourceClasses:
 
     def _merged_into(self, merge: Mapping[str, Sequence[str]]) -> dict[str, str]:
         into: dict[str, str] = {}
+        ignored = set(self.ignored)
         for new, old in merge.items():
             for name in old:
                 number = self.number_of(name)
@@ -156,7 +162,7 @@ class SourceClasses:
                         f"merge {new!r} takes in {name!r}, which is no class.{nearest(name, self.names)}",
                         fix=f"classes: {', '.join(self.names[:20])}",
                     )
-                if number in self.ignored:
+                if number in ignored:
                     raise InputError(
                         f"merge {new!r} takes in {name!r}, which is ignored",
                         fix="take it out of the merge or out of the ignored values",
@@ -165,9 +171,9 @@ class SourceClasses:
                     raise InputError(f"{name!r} is in two merges", fix="leave it in one")
                 into[name] = new
         for new in merge:
-            if new in self.names and into.get(new, new) != new:
+            if new in self._number_of and into.get(new, new) != new:
                 raise InputError(f"{new!r} is merged into {into[new]!r} and is a merge itself")
-            if new in self.names and new not in into:
+            if new in self._number_of and new not in into:
                 raise InputError(
                     f"the new class {new!r} is also a class outside its merge",
                     fix=f"{new}: [{new}, {', '.join(merge[new])}] takes it in too; or choose another name",

@@ -68,9 +68,8 @@ class Masks:
         self.classes = classes
 
     @cached_property
-    def _colors(self) -> ColorTable | None:
-        """Colours to numbers; None unless every class has a colour."""
-        return None if None in self.classes.colors else ColorTable.of(self.classes)
+    def _colors(self) -> ColorTable:
+        return ColorTable.of(self.classes)
 
     def one(self, path: Path, form: str) -> MaskSource:
         """The mask in a file of its own.
@@ -78,9 +77,10 @@ class Masks:
         Raises:
             InputError: a form whose masks have no file of their own.
         """
-        if form in ("index", "color"):
-            table = self._colors if form == "color" else None
-            return IndexMask(path) if table is None else ColorMask(path, table)
+        if form == "index":
+            return IndexMask(path)
+        if form == "color":
+            return ColorMask(path, self._colors)
         if form == "labelme":
             return LabelmeMask(path, self.classes)
         if form == "yolo":

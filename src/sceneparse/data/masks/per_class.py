@@ -32,6 +32,7 @@ from sceneparse.data.masks.label_studio import (
     label_of,
     task_of,
 )
+from sceneparse.data.masks.source import uncovered_error
 from sceneparse.data.pairs import files_by_stem, stem_of
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import value_counts
@@ -98,7 +99,7 @@ class PerClassMask:
         assert numbers is not None
         assert left is not None
         if uncovered is None and left.any():
-            raise _nothing_there(np.count_nonzero(left) / left.size, self.path)
+            raise uncovered_error(int(np.count_nonzero(left)), left.size, self.path)
         return numbers
 
 
@@ -136,17 +137,6 @@ def _covered(path: Path) -> NDArray[np.bool_]:
             "numbers, name it as its image is named",
         )
     return level > 0
-
-
-def _nothing_there(share: float, path: Path) -> InputError:
-    said = "all" if share == 1 else f"{share:.1%}"
-    return DataError(
-        f"{said} of the pixels are covered by nothing: are they a class of their own or ignored?",
-        kind="uncovered",
-        where=path,
-        fix="say it in dataset.yaml, `uncovered: ignore` or `uncovered: NAME` (a class called background "
-        "takes them by itself)",
-    )
 
 
 def group_class_files(

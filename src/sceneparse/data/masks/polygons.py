@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from sceneparse.data.classes import SourceClasses
-from sceneparse.data.faults import DataError
 from sceneparse.data.masks.runs import run_lengths
+from sceneparse.data.masks.source import uncovered_error
 from sceneparse.errors import InputError
 
 _MAX_STEPS = 2**24
@@ -157,16 +157,8 @@ class Canvas:
             InputError: pixels are left that nothing covers, and nobody has said what they are.
         """
         if self._covered is not None and not self._covered.all():
-            missing = 1 - np.count_nonzero(self._covered) / self._covered.size
-            share = "all" if missing == 1 else f"{missing:.1%}"
-            raise DataError(
-                f"{self._picture}{share} of the pixels are covered by nothing: are they a class of their own "
-                "or ignored?",
-                kind="uncovered",
-                where=self._path,
-                fix="say it in dataset.yaml, `uncovered: ignore` or `uncovered: NAME` (a class called "
-                "background takes them by itself)",
-            )
+            left = self._covered.size - int(np.count_nonzero(self._covered))
+            raise uncovered_error(left, self._covered.size, self._path, picture=self._picture)
         return np.ascontiguousarray(self._pixels.T)
 
     def _paint(self, where: Any, inside: NDArray[np.bool_], number: int, *, flat: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sceneparse.data.decode import read_mask
+from sceneparse.data.faults import DataError
 
 
 class MaskSource(Protocol):
@@ -43,6 +44,25 @@ class MaskSource(Protocol):
             InputError: the mask cannot be read; names the file.
         """
         ...
+
+
+def uncovered_error(left: int, of: int, path: Path, *, picture: str = "") -> DataError:
+    """The question what pixels are that no polygon and no class file covers.
+
+    Args:
+        left: number of such pixels, at least 1.
+        of: number of all.
+        path: the mask.
+        picture: which of the document's pictures, with ``: `` behind it.
+    """
+    share = "all" if left == of else f"{left / of:.1%}"
+    return DataError(
+        f"{picture}{share} of the pixels are covered by nothing: are they a class of their own or ignored?",
+        kind="uncovered",
+        where=path,
+        fix="say it in dataset.yaml, `uncovered: ignore` or `uncovered: NAME` (a class called background "
+        "takes them by itself)",
+    )
 
 
 @dataclass(frozen=True, slots=True)

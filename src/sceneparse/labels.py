@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,11 +63,8 @@ class LabelSet:
             )
         assert {into for _, into in self.merged} <= set(self.file_numbers), self.merged
         for what, values in (("name", self.names), ("file number", self.known_numbers)):
-            twice = sorted({str(v) for v in values if values.count(v) > 1})
-            if twice:
-                raise InputError(
-                    f"class {what} given twice: {', '.join(twice)}", fix=f"give every class its own {what}"
-                )
+            if twice := given_twice(values):
+                raise InputError(f"class {what} given twice: {twice}", fix=f"give every class its own {what}")
         for number in self.known_numbers:
             if not 0 <= number <= MAX_FILE_NUMBER:
                 raise InputError(
@@ -190,6 +188,12 @@ class LabelSet:
             ignored=tuple(int(n) for n in values.get("ignore", ())),
             merged=tuple((int(number), int(into)) for number, into in values.get("merged", ())),
         )
+
+
+def given_twice(values: Iterable[object], *, most: int = 20) -> str:
+    """The values that occur more than once, at most so many of them, for a message; nothing if all differ."""
+    twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
+    return ", ".join(twice[:most]) + (f" and {len(twice) - most} more" if len(twice) > most else "")
 
 
 def value_counts(mask: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:

@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 
@@ -32,7 +32,7 @@ from sceneparse.data.classes import SourceClasses
 from sceneparse.data.lists import path_in, read_list
 from sceneparse.errors import InputError, nearest
 from sceneparse.files import read_text
-from sceneparse.labels import LabelSet, label_set
+from sceneparse.labels import LabelSet, given_twice, label_set
 
 _Made = TypeVar("_Made")
 
@@ -333,22 +333,46 @@ def located(path: Path, make: Callable[[], _Made]) -> _Made:
         raise InputError(error.what, where=path, fix=error.fix or "correct the class list") from None
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader, except that a key given twice is an error: YAML would silently take the last."""
+MAX_YAML_BYTES = 2**20
+"""A class list has kilobytes; a larger file is something else. Tens of thousands of classes go in a table."""
+MAX_YAML_VALUES = 50_000
+MAX_YAML_DEPTH = 50
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader, except that it refuses what YAML allows and nobody means: a key given twice (YAML would
+    silently take the last), aliases (a few bytes may stand for as many values as one likes), and depths and
+    lengths over which it would take minutes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """A value and what is in it."""
+        self._values += 1
+        if self.check_event(yaml.AliasEvent):
+            self._refuse("aliases (*name) are not read: write the values out where they are needed")
+        if self._depth > MAX_YAML_DEPTH:
+            self._refuse(f"values nested more than {MAX_YAML_DEPTH} deep")
+        if self._values > MAX_YAML_VALUES:
+            self._refuse(f"more than {MAX_YAML_VALUES} values")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, if its keys differ."""
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value) and not any(k.tag.endswith(":merge") for k, _ in node.value):
-            keys = [self.construct_object(key) for key, _ in node.value]
-            twice = sorted({str(k) for k in keys if keys.count(k) > 1})
-            raise yaml.MarkedYAMLError(
-                problem=f"given twice: {', '.join(twice)}", problem_mark=node.start_mark
-            )
+            twice = given_twice(self.construct_object(key) for key, _ in node.value)
+            raise yaml.MarkedYAMLError(problem=f"given twice: {twice}", problem_mark=node.start_mark)
         return mapping
 
-
-MAX_YAML_BYTES = 4 * 2**20
-"""A class list has kilobytes; a larger file is something else, and YAML would take minutes over it."""
+    def _refuse(self, problem: str) -> NoReturn:
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
 
 
 def parse_yaml(path: Path) -> dict[str, Any]:
@@ -359,15 +383,8 @@ def parse_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, most=MAX_YAML_BYTES)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            # An alias costs a few bytes and may stand for as many values as one likes.
-            raise InputError(
-                "aliases (*name) are not read", where=path, fix="write the values out where they are needed"
-            )
-        values = yaml.load(text, _UniqueKeyLoader)
+        values = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]

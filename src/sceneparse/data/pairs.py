@@ -128,7 +128,7 @@ def _walk(folder: str, below: str, skipped: str, seen_links: set[str]) -> Iterab
         name = entry.name
         if name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_dir(entry):
             if entry.is_symlink():  # a link to a folder above would go round for ever
                 target = os.path.realpath(entry.path)
                 if target in seen_links:
@@ -141,6 +141,13 @@ def _walk(folder: str, below: str, skipped: str, seen_links: set[str]) -> Iterab
         if not dot:
             stem, suffix = name, ""
         yield stem_of(below + stem), dot + suffix.lower(), entry.path
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: a file that cannot be read
+        return False
 
 
 def stem_of(text: str) -> str:

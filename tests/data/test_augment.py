@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sceneparse.data.augment import PADDING_COLOR, Augmentation, _color_matrix, _resize, augment, recolor
+from sceneparse.data.augment import (
+    PADDING_COLOR,
+    Augmentation,
+    _color_matrix,
+    _resize,
+    _uniform,
+    augment,
+    recolor,
+)
 from sceneparse.data.preprocess import resize_image
 from sceneparse.errors import InputError
 
@@ -179,9 +187,44 @@ def test_recolor_by_numpy():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     matrix = np.array([[1.2, -0.1, 0.05, 3], [0.3, 0.6, 0.1, -20], [-0.2, 0.1, 1.4, 0.5]])
     exact = image @ matrix[:, :3].T + matrix[:, 3]
-    assert np.abs(recolor(image, matrix) - exact.clip(0, 255)).max() <= 0.5 + 1e-3
+    assert np.abs(recolor(image, matrix) - exact.clip(0, 255)).max() <= 0.5 + 3 * 255 / 8192
     identity = np.eye(3, 4)
     np.testing.assert_array_equal(recolor(image, identity), image)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 3), (7, 13), (224, 224), (301, 203)])
+def test_recolor_is_exact_in_whole_numbers(size_hw):
+    """So that no order of summing, no number of threads and no processor gives another picture."""
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    for strength in (0.1, 1.0):
+        matrix = _color_matrix(strength, rng.random(4).tolist())
+        whole = np.rint(matrix * 4096).astype(np.int64)
+        exact = (image.astype(np.int64) @ whole[:, :3].T + whole[:, 3] + 2048) >> 12
+        recolored = recolor(image, matrix)
+        np.testing.assert_array_equal(recolored, exact.clip(0, 255))
+        assert recolored.dtype == np.uint8
+        assert recolored.flags.c_contiguous
+
+
+def test_strongest_colour_maps_stay_exact():
+    """Every corner of what can be drawn keeps the sums below 2**24 steps, where float32 counts in ones."""
+    for u in np.ndindex(2, 2, 2, 3):
+        matrix = _color_matrix(1.0, [u[0], u[1], u[2], u[3] / 2])
+        assert (np.abs(matrix) @ (255, 255, 255, 1)).max() * 4096 < 2**24
+
+
+def test_random_numbers_are_uniform_and_each_sample_has_its_own():
+    keys = [(seed, epoch, index) for seed in (0, 1, 11) for epoch in (0, 1, 11, 111) for index in range(300)]
+    numbers = np.array([_uniform(*key) for key in keys])
+    assert numbers.shape == (3600, 8)
+    assert len(np.unique(numbers)) == numbers.size
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    assert np.abs(numbers.mean(axis=0) - 0.5).max() < 5 / math.sqrt(12 * 3600)
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(8)).max() < 5 / math.sqrt(3600)
+    counts = np.array([np.histogram(column, 10, (0, 1))[0] for column in numbers.T])
+    assert np.abs(counts - 360).max() < 5 * math.sqrt(360)
 
 
 def apply(u, rgb):
@@ -204,7 +247,7 @@ def test_color_changes_by_hand():
     assert math.degrees(math.acos(cosine)) == same(18)
 
 
-def test_threads_do_not_change_the_resize():
+def test_threads_do_not_change_the_view():
     image = np.random.default_rng(0).integers(0, 256, (300, 301, 3), dtype=np.uint8)
     threads = torch.get_num_threads()
     try:
@@ -212,6 +255,9 @@ def test_threads_do_not_change_the_resize():
         for count in (1, 2):
             torch.set_num_threads(count)
             results.append([_resize(image, size_hw) for size_hw in [(224, 223), (640, 301), (17, 9)]])
+            aug = Augmentation(crop=(224, 224), photometric=1)
+            mask = np.zeros((300, 301), np.uint8)
+            results[-1] += [view(image, mask, aug, index=index)[0] for index in range(10)]
     finally:
         torch.set_num_threads(threads)
     for one, two in zip(*results, strict=True):

@@ -183,6 +183,17 @@ def test_colours_change_masks_do_not():
     assert abs(np.mean(changes)) < 15
 
 
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_colours_change_once_at_every_scale(scale):
+    color = np.array([[[100, 60, 180]]], np.uint8)
+    image, mask = np.tile(color, (60, 70, 1)), np.zeros((60, 70), np.uint8)
+    aug = Augmentation(crop=(50, 50), scale=(scale, scale), photometric=1)
+    for index in range(10):
+        out, out_mask = view(image, mask, aug, index=index)
+        expected = recolor(color, _color_matrix(1, _uniform(0, 0, index)[4:]))
+        assert (out[out_mask == 0] == expected[0, 0]).all()
+
+
 def test_recolor_by_numpy():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     matrix = np.array([[1.2, -0.1, 0.05, 3], [0.3, 0.6, 0.1, -20], [-0.2, 0.1, 1.4, 0.5]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sceneparse.cli_verb import Options, Parser, Verb
+from sceneparse.errors import InputError
 
 
 def _check_arguments(parser: Parser) -> None:
@@ -20,9 +21,41 @@ def _check_arguments(parser: Parser) -> None:
         "--split", action="append", metavar="NAME", help="look at this split only; as often as needed"
     )
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
+    parser.add_argument(
+        "--write-yaml",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="FILE",
+        help="only propose a dataset.yaml from what is in the folder (default: DATA/dataset.yaml)",
+    )
 
 
 _SHIPPED = "ade20k, ade20k-151, camvid, cityscapes, cityscapes-train-ids or voc"
+
+
+def _propose(options: Options) -> int:
+    import shutil
+    import sys
+
+    from sceneparse.data.propose import propose
+
+    others = {"--json": options.json, "--sheet": options.sheet, "--split": options.split}
+    others["--label-set"] = options.label_set
+    for flag, value in others.items():
+        if value is not None:
+            raise InputError(
+                f"{flag} has no effect with --write-yaml", fix="write the file first, then check"
+            )
+    root = Path(options.data)
+    file = None if options.write_yaml == Path() else options.write_yaml
+    proposal = propose(root, file=file, progress=sys.stderr.isatty())
+    proposal.write()
+    from sceneparse.report.check_text import proposal_text
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(proposal_text(proposal, data=str(proposal.path if file else root), width=width), end="")
+    return 0
 
 
 def _check(options: Options) -> int:
@@ -36,6 +69,8 @@ def _check(options: Options) -> int:
     from sceneparse.files import write_atomically, write_text
     from sceneparse.outputs import output_file
 
+    if options.write_yaml is not None:
+        return _propose(options)
     for path in (options.json, options.sheet):
         if path is not None:
             output_file(path)
@@ -136,7 +171,8 @@ DATA_VERBS: tuple[Verb, ...] = (
         "examples:\n"
         "  sceneparse check data/camvid\n"
         "  sceneparse check data/mine --sheet sheet.png --json check.json\n"
-        "  sceneparse check data/mine --split val",
+        "  sceneparse check data/mine --split val\n"
+        "  sceneparse check data/mine --write-yaml",
         _check_arguments,
         _check,
     ),

@@ -2,14 +2,13 @@
 
 A mask that is shifted, mirrored, of another picture or numbered otherwise passes every check of numbers; a
 person sees it at once. Samples are spread evenly over each split; then come pairs with faults. Pixels whose
-number is not in the class list are magenta.
+number is not in the class list, or that nothing covers, are magenta.
 
 H, W: height and width of the upright picture, pixels. h, w: those of its place on the sheet.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 from sceneparse.data.check import Checked
 from sceneparse.data.decode import read_picture
 from sceneparse.data.faults import Fault, title
-from sceneparse.data.masks.source import MaskSource
 from sceneparse.data.pairs import Pair
 from sceneparse.data.preprocess import resize_image, resize_mask
+from sceneparse.data.survey import uncovered_marked
 from sceneparse.errors import InputError
 from sceneparse.labels import Color, LabelSet
 from sceneparse.prediction.legend import INK, MUTED, PAPER, LegendEntry, draw_legend, font
@@ -184,23 +183,16 @@ def _image(pair: Pair) -> _Read | None:
 
 
 def _numbers(pair: Pair) -> NDArray[np.integer] | None:
-    """Source numbers (H, W); pixels that nothing covers are ignored, whatever has been said of them."""
+    """Source numbers (H, W); pixels that nothing covers have a number of no class."""
     try:
         size_hw = read_picture(pair.image, target=lambda *_: (1, 1)).size_hw
     except InputError:
         size_hw = (1, 1)
     try:
-        numbers = _covered(pair.mask).read(size_hw)
+        numbers = uncovered_marked(pair.mask).read(size_hw)
     except InputError:
         return None
     return None if numbers.size == 1 and size_hw == (1, 1) else numbers
-
-
-def _covered(mask: MaskSource) -> MaskSource:
-    classes = getattr(mask, "classes", None)
-    if classes is None or classes.uncovered is not None:
-        return mask
-    return dataclasses.replace(mask, classes=classes.with_uncovered("ignore"))  # type: ignore[type-var]
 
 
 def _overlay(pixels: NDArray[np.uint8], numbers: NDArray[np.integer], labels: LabelSet) -> Image.Image:

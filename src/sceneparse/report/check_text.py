@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from sceneparse.data.faults import MOST_NAMED, WHY, Fault, title
 from sceneparse.data.layouts import LAYOUTS
 from sceneparse.data.tally import NO_PIXELS
 from sceneparse.data.values import MOST_SPELT, counted_pixels, percent
+
+if TYPE_CHECKING:
+    from sceneparse.data.propose import Proposal
 
 FORM_WORDS = {
     "index": "pictures whose pixels are class numbers",
@@ -54,6 +58,28 @@ def check_text(checked: Checked, *, data: str, width: int = 100, styled: bool = 
         for kind in dict.fromkeys(fault.kind for fault in faults):
             _group(page, [fault for fault in faults if fault.kind == kind])
     _verdict(page, checked, shlex.quote(data))
+    return "\n".join(page.lines) + "\n"
+
+
+def proposal_text(proposal: Proposal, *, data: str, width: int = 100) -> str:
+    """What is printed once a proposal has been written.
+
+    Args:
+        proposal: the files.
+        data: what to give to ``sceneparse check`` next.
+        width: of the terminal, characters.
+    """
+    page = _Page(max(width, 30), styled=False)
+    for path in (proposal.path, *proposal.lists):
+        page.line(f"wrote {path}")
+    if proposal.look_at:
+        page.line()
+        page.line("Look at:")
+        for sentence in proposal.look_at:
+            page.words(sentence, "  - ", "    ")
+    page.line()
+    page.line("Then:")
+    page.line(f"  sceneparse check {shlex.quote(data)}")
     return "\n".join(page.lines) + "\n"
 
 
@@ -242,8 +268,10 @@ def _verdict(page: _Page, checked: Checked, data: str) -> None:
     took = f"looked at in {checked.seconds:.1f} s"
     name = checked.dataset.name or "NAME"
     if not stops:
-        doubts = f", {len(checked.warnings)} warnings" if checked.warnings else ""
-        page.words(f"Sound: {pairs:,} pairs, nothing stops a training{doubts} ({took}).", style=_GREEN)
+        doubts = f", {_counted(len(checked.warnings), 'warning')}" if checked.warnings else ""
+        page.words(
+            f"Sound: {_counted(pairs, 'pair')}, nothing stops a training{doubts} ({took}).", style=_GREEN
+        )
         missing = [split for split in ("train", "val") if split not in splits]
         if missing:
             page.words(f"A training also needs {' and '.join(missing)}: the data set does not have it.")
@@ -252,13 +280,15 @@ def _verdict(page: _Page, checked: Checked, data: str) -> None:
             page.line(f"  sceneparse train {data} --out {shlex.quote(f'runs/{name}')}")
         return
     files = {path for fault in stops for path in fault.files[:1]}
-    page.words(
-        f"{len(stops):,} errors in {len(files):,} files stop a training ({took}). Correct these files"
-        + (", or train without them:" if _can_skip(checked) else "."),
-        style=_RED,
-    )
+    found = f"{_counted(len(stops), 'error')} in {_counted(len(files), 'file')} stop a training ({took})."
+    other = "; or train without these files:" if _can_skip(checked) else "."
+    page.words(f"{found} Do what the fixes say, then check again{other}", style=_RED)
     if _can_skip(checked):
         page.line(f"  sceneparse train {data} --out {shlex.quote(f'runs/{name}')} --skip-bad")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _can_skip(checked: Checked) -> bool:

@@ -90,6 +90,9 @@ def inspect_pair(
         # A form without a size of its own covers nothing for sure where its picture is not known.
         if picture is not None or not (isinstance(error, DataError) and error.kind == "uncovered"):
             failed(error, _file_of(error, pair))
+    except MemoryError:
+        values = None
+        failed(InputError("not enough memory for the mask", fix="make it smaller"), pair.mask.path)
     size_hw = None if picture is None else picture.size_hw
     if picture is None and values is not None and numbers.size == 1:
         values = None  # of the size that was asked for, not of the mask

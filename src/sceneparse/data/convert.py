@@ -9,6 +9,8 @@ K: number of classes.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import math
 import shutil
 import threading
@@ -34,6 +36,10 @@ from sceneparse.data.threads import all_cores, mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.files import NO_SPACE, write_text
 from sceneparse.labels import Color, LabelSet
+
+MAX_IN_YAML = 1000
+"""Classes that are listed in ``dataset.yaml``; more go in a table beside it, since YAML is slow to read."""
+CLASS_TABLE = "classes.csv"
 
 IGNORED_COLOR: Color = (224, 224, 192)
 """Colour that shows ignored pixels; PASCAL VOC's."""
@@ -105,6 +111,8 @@ def convert(
         if stops and (not skip_bad or not all(left.values())):
             raise FaultsError(stops, where=dataset.root)
         _remove_pairs(dataset, twins - bad, place)
+        if labels.num_classes > MAX_IN_YAML:
+            write_text(place / CLASS_TABLE, _table(labels))
         write_text(place / "dataset.yaml", _yaml(dataset, labels, list(left), command))
     counts = {split: len(pairs) for split, pairs in left.items()}
     warnings = tuple(fault for fault in faults if not fault.stops)
@@ -216,14 +224,27 @@ def _yaml(dataset: Dataset, labels: LabelSet, splits: Sequence[str], command: st
     lines = [f"# Made by sceneparse {__version__} from {_comment(str(dataset.root.absolute()))}"]
     lines += [f"# with: {_comment(command)}"] if command is not None else []
     lines += [f"{split}: {{images: images/{split}, masks: masks/{split}}}" for split in splits]
-    lines += ["form: index", "classes:"]
-    for number, name, color in zip(labels.file_numbers, labels.names, labels.palette, strict=True):
-        lines.append(f"  - {_flow({'number': number, 'name': name, 'color': list(color)})}")
+    lines.append("form: index")
+    if labels.num_classes > MAX_IN_YAML:
+        lines.append(f"classes: {CLASS_TABLE}")
+    else:
+        lines.append("classes:")
+        for number, name, color in zip(labels.file_numbers, labels.names, labels.palette, strict=True):
+            lines.append(f"  - {_flow({'number': number, 'name': name, 'color': list(color)})}")
     lines.append(f"ignore: [{labels.ignore_index}]")
     weights = zip(labels.names, dataset.class_weights, strict=True)
     if said := {name: weight for name, weight in weights if weight != 1}:
         lines.append(f"class_weights: {_flow(said)}")
     return "\n".join(lines) + "\n"
+
+
+def _table(labels: LabelSet) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("number", "name", "r", "g", "b"))
+    for number, name, color in zip(labels.file_numbers, labels.names, labels.palette, strict=True):
+        rows.writerow((number, name, *color))
+    return text.getvalue()
 
 
 def _flow(values: dict[str, object] | dict[str, float]) -> str:
@@ -249,8 +270,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: ``folder`` is there and not empty, cannot be written to, or another process makes it.
     """
-    _refuse_taken(folder)
-    folder = folder.resolve()
+    folder = _free(folder)
     hidden = folder.with_name(f".{folder.name}.tmp")
     lock, place = hidden / "lock", hidden / "data"
     missing = [path for path in (hidden, *hidden.parents) if not path.exists()]
@@ -283,8 +303,10 @@ def _appearing(folder: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def _refuse_taken(folder: Path) -> None:
+def _free(folder: Path) -> Path:
+    """The place without links in its path, if it is free."""
     try:
+        resolved = folder.resolve()
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
         fixed = folder.exists() and (folder.is_mount() or folder.samefile(Path.cwd()))
     except (OSError, ValueError) as error:
@@ -302,6 +324,7 @@ def _refuse_taken(folder: Path) -> None:
             where=folder,
             fix=f"name a new folder in it: {folder / 'plain'}",
         )
+    return resolved
 
 
 def _cannot_write(folder: Path, error: OSError) -> InputError:

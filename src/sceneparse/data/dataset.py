@@ -245,9 +245,10 @@ class _Opening:
 
     def _form(self, images: Mapping[str, Mapping[str, str]]) -> str:
         for split, files in self.splits.items():
-            for masks in files.masks:
+            for masks, prefix in zip(files.masks, _prefixes(files.images), strict=True):
                 if masks.is_dir() or masks.is_file():
-                    return detect_form(masks, images[split].keys(), ending=files.mask_ending)
+                    stems = {s.removeprefix(prefix) for s in images[split] if s.startswith(prefix)}
+                    return detect_form(masks, stems, ending=files.mask_ending)
             for _, mask in files.pairs[:1]:
                 return {".json": "labelme", ".txt": "yolo"}.get(mask.suffix.lower(), "index")
         return "index"

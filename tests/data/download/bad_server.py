@@ -30,6 +30,7 @@ class Manner:
         if_range: obey If-Range.
         content_range: what Content-Range says instead of the truth; {start}, {end}, {total}.
         tag: the ETag, {sha1} being of the file.
+        modified: the time of its last change.
     """
 
     status: int = 200
@@ -45,6 +46,7 @@ class Manner:
     if_range: bool = True
     content_range: str = "bytes {start}-{end}/{total}"
     tag: str | None = '"{sha1}"'
+    modified: str | None = None
 
 
 @dataclass
@@ -100,18 +102,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(
                 "Content-Range", manner.content_range.format(start=start, end=total - 1, total=total)
             )
+        elif manner.status == 416:
+            self.send_header("Content-Range", manner.content_range)
         elif status == 416:
             self.send_header("Content-Range", f"bytes */{total}")
             body = b""
         body = body[start:]
         if manner.location is not None:
             self.send_header("Location", manner.location)
-        if manner.length != "none" and not manner.chunked:
-            self.send_header("Content-Length", str(len(body)) if manner.length == "true" else manner.length)
+        length = {"true": None if manner.chunked else str(len(body)), "none": None}.get(
+            manner.length, manner.length
+        )
+        if length is not None:
+            self.send_header("Content-Length", length)
         if manner.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         if tag is not None:
             self.send_header("ETag", tag)
+        if manner.modified is not None:
+            self.send_header("Last-Modified", manner.modified)
         self.send_header("Content-Type", manner.content_type)
         self.end_headers()
         self._send(body, manner, number)

@@ -241,44 +241,62 @@ def child(server: BadServer, folder: Path, fault: str) -> subprocess.Popen[bytes
     known = known_set(server.url)
     arguments = (known.url, known.sha1, str(known.archive_bytes), str(folder), fault)
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def test_killed_while_downloading(server, tmp_path):
-    server.manners = [Manner(stall_after=400 * KB), Manner()]
+def wait_for_part(folder: Path, size: int) -> None:
+    until = time.monotonic() + 10
+    while len(part_of(folder)) < size and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("came", [2 * KB, 400 * KB])
+def test_killed_while_downloading(came, server, tmp_path):
+    server.manners = [Manner(stall_after=came), Manner()]
     with child(server, tmp_path, "none") as process:
-        until = time.monotonic() + 10
-        while len(part_of(tmp_path)) < 400 * KB and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_for_part(tmp_path, came)
         process.kill()
     assert not (tmp_path / "Tiny").exists()
-    assert part_of(tmp_path) == ZIP[: 400 * KB]
+    assert part_of(tmp_path) == ZIP[:came]
     told = io.StringIO()
     obtain(known_set(server.url), tmp_path, console=Console(file=told, width=300), patience=QUICK)
     require_whole(tmp_path)
-    assert server.starts() == [0, 400 * KB]
-    assert server.sent == [400 * KB, len(ZIP) - 400 * KB]
-    assert "400.0 kB are here" in told.getvalue()
+    assert server.starts() == [0, came]
+    assert server.sent == [came, len(ZIP) - came]
+    assert f"{came / 1000:.1f} kB are here" in told.getvalue()
 
 
-def test_killed_while_unpacking(server, tmp_path):
+def test_killed_while_unpacking(server, tmp_path, monkeypatch):
     with child(server, tmp_path, "hangs unpacking") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"unpacking\n"
         assert len(list(tmp_path.glob(".Tiny.*.unpacking/Tiny/images/*"))) == 4
         process.kill()
     assert not (tmp_path / "Tiny").exists()
+    little = shutil._ntuple_diskusage(10**9, 10**9, 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: little)
+    with pytest.raises(InputError, match="0 bytes are free"):
+        get(server, tmp_path)
+    assert not list(tmp_path.glob(".*.unpacking")), "gone before space is counted"
+    monkeypatch.undo()
     get(server, tmp_path)
     assert len(server.asked) == 1
 
 
 def test_two_at_once(server, tmp_path):
     """The second waits for the first, and has nothing left to do."""
-    with child(server, tmp_path, "none") as one, child(server, tmp_path, "none") as other:
-        assert (one.wait(20), other.wait(20)) == (0, 0)
+    server.manners = [Manner(stall_after=300 * KB), Manner()]
+    with child(server, tmp_path, "none") as one:
+        wait_for_part(tmp_path, 300 * KB)
+        with child(server, tmp_path, "none") as other:
+            assert other.stderr is not None
+            assert b"another process is downloading" in other.stderr.readline()
+            server.release.set()
+            assert (one.wait(20), other.wait(20)) == (0, 0)
+            assert b"is complete" in other.stderr.read()
     require_whole(tmp_path)
-    assert len(server.asked) == 1
+    assert len(server.asked) == 2
 
 
 def test_no_torch():

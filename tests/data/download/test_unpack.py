@@ -98,11 +98,20 @@ def test_one_name_twice(tmp_path):
         unpacked(with_entry("Tiny/masks/0.png", b"b"), tmp_path / "to")
 
 
+@pytest.mark.parametrize(("more", "said"), [(5, "shorter than said"), (-5, "Bad CRC-32")])
+def test_another_size_than_said(more, said, tmp_path):
+    data = bytearray(ZIP)
+    at = data.rindex(b"PK\1\2") + 24
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + more).to_bytes(4, "little")
+    with pytest.raises(InputError, match=said):
+        unpacked(bytes(data), tmp_path / "to")
+
+
 def test_encrypted(tmp_path):
     data = bytearray(ZIP)
     at = data.rindex(b"PK\1\2")
     data[at + 8] |= 1
-    with pytest.raises(InputError, match="is encrypted"):
+    with pytest.raises(InputError, match="is encrypted or packed"):
         unpacked(bytes(data), tmp_path / "to")
 
 

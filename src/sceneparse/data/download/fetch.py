@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 from rich.filesize import decimal
 
 from sceneparse.data.download import http
-from sceneparse.data.download.part_file import CHUNK_BYTES, ZIP_BEGINS, PartFile
+from sceneparse.data.download.part_file import CHUNK_BYTES, PartFile
 from sceneparse.data.download.telling import Teller, Update
 from sceneparse.errors import InputError
 
@@ -28,6 +28,7 @@ _PROGRESS_BYTES = 2**16
 _LONGEST_WAIT_SECONDS = 30.0
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE_REFUSED = 416
+_ZIP_BEGINS = b"PK\3\4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class Fetch:
         """
         if self.part.path.exists():
             with self._teller.bar("reading what is here already") as update:
-                self.part.take_up(self.remote.url, most_bytes=self.remote.most_bytes, update=update)
+                self.part.take_up(self.remote.url, update=update)
         self._furthest = self.part.have
         with self._teller.bar("downloading") as update:
             while not self._is_whole():
@@ -155,10 +156,10 @@ class Fetch:
         length = http.content_length(response)
         self._refuse_size(length)
         first = b""
-        while len(first) < len(ZIP_BEGINS) and (more := response.read1(CHUNK_BYTES)):
+        while len(first) < len(_ZIP_BEGINS) and (more := response.read1(CHUNK_BYTES)):
             first += more
-        if not first.startswith(ZIP_BEGINS):
-            if len(first) < len(ZIP_BEGINS) and len(first) != length:
+        if not first.startswith(_ZIP_BEGINS):
+            if len(first) < len(_ZIP_BEGINS) and len(first) != length:
                 return _End.LOST
             # What is here already stays: a page that asks to log in to a network answers with 200 too.
             kind = response.headers.get("Content-Type", "")

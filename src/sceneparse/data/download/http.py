@@ -10,7 +10,6 @@ from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from typing import IO, Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -64,14 +63,7 @@ def request(url: str, *, start: int, validator: str | None, timeout_seconds: flo
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows to HTTP and HTTPS only, without reading the body of the redirection: it could be endless."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
-        if urlsplit(newurl).scheme not in ("http", "https"):
-            raise HTTPError(newurl, code, msg, headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    """Follows without reading the body of the redirection: it could be endless."""
 
     def http_error_302(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
         fp.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,10 @@ from sceneparse.errors import InputError
 from sceneparse.files import write_text
 
 CHUNK_BYTES = 2**18
-ZIP_BEGINS = b"PK\3\4"
 
 
 class PartFile:
-    """The beginning of a zip file, which grows. Every error of the disk becomes an InputError.
+    """The beginning of a file, which grows. Every error of the disk becomes an InputError.
 
     Attributes:
         path: the file.
@@ -40,20 +40,14 @@ class PartFile:
         """Of the bytes that are here, in hexadecimal."""
         return self._digest.hexdigest()
 
-    def take_up(self, url: str, *, most_bytes: int, update: Update) -> None:
-        """Go on with what an earlier process left, if it can be a beginning of the file."""
+    def take_up(self, url: str, *, update: Update) -> None:
+        """Go on with what an earlier process left."""
         with self._disk(), self.path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            usable = file.read(len(ZIP_BEGINS)) == ZIP_BEGINS and size <= most_bytes
-            file.seek(0)
-            while usable and (chunk := file.read(CHUNK_BYTES)):
+            size = os.fstat(file.fileno()).st_size
+            while chunk := file.read(CHUNK_BYTES):
                 self._digest.update(chunk)
                 self.have += len(chunk)
                 update(self.have, size)
-        if not usable:
-            self.discard()
-            return
         self.begun_here = False
         try:
             said = json.loads(sidecar_of(self.path).read_text(encoding="utf-8"))

@@ -162,7 +162,7 @@ def _of_number(number: int, source: SourceClasses, labels: LabelSet, numbers: ND
         what = f"{name}, which counts as {labels.names[labels.file_numbers.index(into)]}"
     else:
         what = "not in the class list"
-    return f"{what} ({held})"
+    return f"{what} ({held})" if total else what
 
 
 def _of_color(color: Color, source: SourceClasses, labels: LabelSet, numbers: NDArray[np.int64]) -> str:

@@ -162,7 +162,7 @@ def _mask_as_picture(pair: Pair, color: Color) -> _Tile:
 def _note(fault: Fault) -> str:
     if fault.kind == "duplicate":
         return f"same file as {fault.files[-1].name}"
-    values = ", ".join(str(value) for value, _ in fault.values[:4])
+    values = ", ".join(str(value) for value, _ in fault.values[:4] if fault.kind != "binary")
     return title(fault.kind) + (f": {values}" if values else "")
 
 
@@ -199,9 +199,9 @@ def _overlay(pixels: NDArray[np.uint8], numbers: NDArray[np.integer], labels: La
     size_hw = _fitted(numbers.shape)
     drawn = resize_mask(numbers, size_hw)
     image = resize_image(pixels, size_hw)
-    known = _as_counted(drawn, labels)
-    mixed = blend(image, known, labels)
-    mixed[labels.index_of(drawn) < 0] = _STRANGE
+    mixed = blend(image, _as_counted(drawn, labels), labels)
+    strange = labels.index_of(drawn) < 0
+    mixed[strange] = (0.5 * image[strange] + 0.5 * np.array(_STRANGE)).astype(np.uint8)
     return Image.fromarray(mixed)
 
 
@@ -300,20 +300,28 @@ def _legend(checked: Checked) -> list[LegendEntry]:
     labels, tallies = checked.dataset.labels, list(checked.tallies.values())
     totals = [max(1, int(tally.pixels.sum())) for tally in tallies]
     shares = np.stack([tally.pixels / total for tally, total in zip(tallies, totals, strict=True)])
-    order = [i for i in np.argsort(-shares[:, :-1].max(0), kind="stable") if shares[:, i].any()]
+    counted = shares.any()  # otherwise no pair is sound, and shares are unknown
+    order = [
+        i for i in np.argsort(-shares[:, :-1].max(0), kind="stable") if shares[:, i].any() or not counted
+    ]
     entries = [
-        LegendEntry(name=labels.names[i], color=labels.palette[i], share=_share_text(shares[:, i]))
+        LegendEntry(
+            name=labels.names[i],
+            color=labels.palette[i],
+            share=_share_text(shares[:, i]) if counted else "",
+        )
         for i in order[:LEGEND_CLASSES]
     ]
     if rest := order[LEGEND_CLASSES:]:
-        entries.append(
-            LegendEntry(name=f"{len(rest)} more", color="", share=_share_text(shares[:, rest].sum(1)))
-        )
+        share = _share_text(shares[:, rest].sum(1)) if counted else ""
+        entries.append(LegendEntry(name=f"{len(rest)} more", color="", share=share))
     if shares[:, -1].any():
         entries.append(LegendEntry(name="ignored", color=None, share=_share_text(shares[:, -1])))
     numbers = np.flatnonzero(sum(checked.numbers.values(), np.zeros(1, np.int64)))
     if (labels.index_of(numbers) < 0).any():
         entries.append(LegendEntry(name="not in the class list", color=_STRANGE, share=""))
+    elif any(fault.kind == "uncovered" for fault in checked.faults):
+        entries.append(LegendEntry(name="covered by nothing", color=_STRANGE, share=""))
     return entries
 
 

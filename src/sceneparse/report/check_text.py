@@ -37,6 +37,7 @@ MOST_FIXES = 5
 _BOLD, _RED, _YELLOW, _GREEN = "\033[1m", "\033[1;31m", "\033[1;33m", "\033[1;32m"
 _PLAIN = "\033[0m"
 _SAID_BY_TITLE = ("missing-mask", "missing-image", "all-ignored", "duplicate", "same-stem")
+_SAID_IN_YAML = ("values", "colors", "binary", "uncovered")
 _NAME = 8
 """Fewest letters that a class's name is shortened to."""
 
@@ -256,6 +257,8 @@ def _detail(fault: Fault) -> str:
         return ", ".join(told) + (f" and {more} more values" if more > 0 else "")
     if fault.kind == "empty-file":
         return ""
+    if fault.kind == "uncovered":
+        return fault.what.partition(": are they")[0]
     if fault.kind in _SAID_BY_TITLE and fault.files and fault.files[0].name in fault.what:
         return ""
     return fault.what.removeprefix(f"{title(fault.kind)}: ")
@@ -285,6 +288,9 @@ def _verdict(page: _Page, checked: Checked, data: str) -> None:
     page.words(f"{found} Do what the fixes say, then check again{other}", style=_RED)
     if _can_skip(checked):
         page.line(f"  sceneparse train {data} --out {shlex.quote(f'runs/{name}')} --skip-bad")
+    if checked.dataset.layout != "yaml" and any(fault.kind in _SAID_IN_YAML for fault in stops):
+        page.words("A dataset.yaml, in which it can be said what values mean, is proposed by:")
+        page.line(f"  sceneparse check {data} --write-yaml")
 
 
 def _counted(number: int, what: str) -> str:

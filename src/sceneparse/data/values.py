@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sceneparse.data.classes import BACKGROUND_NAMES, SourceClasses
 from sceneparse.data.faults import DataError
+from sceneparse.data.proposed_text import quoted
 from sceneparse.labels import Color, LabelSet
 
 MOST_SPELT = 8
@@ -66,7 +67,7 @@ def _binary(found: Sequence[tuple[int, int]], seen: NDArray[np.integer], labels:
         f"list: is it {f'the class {name!r}' if names else 'a class'}, or is it ignored? {labels.describe()}",
         kind="binary",
         values=found,
-        fix=f"say it in dataset.yaml: `classes: {{0: {ground}, 255: {name}}}` if 255 is a class, "
+        fix=f"say it in dataset.yaml: `classes: {{0: {quoted(ground)}, 255: {quoted(name)}}}` if 255 is a class, "
         "`ignore: [255]` if it is to have no effect",
     )
 
@@ -76,7 +77,7 @@ def _fix(unknown: Sequence[int], seen: NDArray[np.integer], labels: LabelSet) ->
     numbers, names = labels.file_numbers, labels.names
     count, highest = labels.num_classes, int(seen.max())
     from_zero = sorted(numbers) == list(range(count))
-    from_one = "classes: {" + ", ".join(f"{i}: {name}" for i, name in enumerate(names[:3], start=1))
+    from_one = "classes: {" + ", ".join(f"{i}: {quoted(name)}" for i, name in enumerate(names[:3], start=1))
     from_one += ", ...}" if count > 3 else "}"
     if from_zero and list(unknown) == [count] and seen.min() > 0:
         return (
@@ -92,7 +93,7 @@ def _fix(unknown: Sequence[int], seen: NDArray[np.integer], labels: LabelSet) ->
         return "255 often stands for pixels to be ignored: if it does, write `ignore: [255]` in dataset.yaml"
     spread = [i * 255 // (count - 1) for i in range(count)] if count > 2 else []
     if from_zero and set(seen.tolist()) <= set(spread):
-        told = ", ".join(f"{n}: {name}" for n, name in list(zip(spread, names, strict=True))[:3])
+        told = ", ".join(f"{n}: {quoted(name)}" for n, name in list(zip(spread, names, strict=True))[:3])
         return (
             f"the values are spread evenly over 0..255, to be told apart by eye: say so in dataset.yaml: "
             f"`classes: {{{told}{', ...' if count > 3 else ''}}}`"
@@ -155,11 +156,9 @@ def _of_number(number: int, source: SourceClasses, labels: LabelSet, numbers: ND
             what = f"{name}, {what}"
         elif number == source.uncovered:
             held = f"{percent(pixels, total)} of the pixels" if pixels else "there are none"
-    elif number in labels.file_numbers:
-        what = f"{labels.names[labels.file_numbers.index(number)]}, a class that counts"
     elif name is not None:
-        into = dict(labels.merged)[number]
-        what = f"{name}, which counts as {labels.names[labels.file_numbers.index(into)]}"
+        counts_as = labels.names[labels.file_numbers.index(dict(labels.merged).get(number, number))]
+        what = f"{name}, a class that counts" if counts_as == name else f"{name}, which counts as {counts_as}"
     else:
         what = "not in the class list"
     return f"{what} ({held})" if total else what

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from sceneparse.labels import camvid as camvid_labels
 from sceneparse.labels import distinct_colors
 
 Labels = NDArray[np.uint8]
@@ -86,6 +87,21 @@ def small_truth() -> Truth:
             labels[rng.random(labels.shape) < 0.01] = rng.integers(0, len(names) + 1)
             splits[split][stem] = (jpeg(rng.integers(0, 256, (*size, 3), np.uint8)), labels)
     return Truth(names, splits)
+
+
+def camvid_truth(folder: Path, *, train: int, val: int) -> Truth:
+    """So many pairs of CamVid, spread over its splits, at their own size."""
+    splits = {}
+    for split, count in (("train", train), ("val", val)):
+        images = sorted((folder / split).glob("*.png"))
+        splits[split] = {
+            path.stem: (
+                jpeg(np.array(Image.open(path).convert("RGB"))),
+                np.array(Image.open(folder / f"{split}annot" / path.name)),
+            )
+            for path in images[:: len(images) // count][:count]
+        }
+    return Truth(camvid_labels().names, splits)
 
 
 # ---------------------------------------------------------------------- pieces of a form

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from all_forms import ALL_FORMS, Truth, jpeg, small_truth
+from all_forms import ALL_FORMS, Truth, camvid_truth, small_truth
 from PIL import Image
 
 from sceneparse.data.cache import PixelCache
@@ -14,7 +14,6 @@ from sceneparse.data.check import check
 from sceneparse.data.convert import convert
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.preprocess import ResizePolicy
-from sceneparse.labels import camvid
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 
@@ -29,17 +28,7 @@ def street() -> Truth:
     """Two training pairs of CamVid and one of validation, at their own size."""
     if not CAMVID.is_dir():
         pytest.skip(f"no CamVid in {CAMVID}")
-    splits = {}
-    for split, count in (("train", 2), ("val", 1)):
-        images = sorted((CAMVID / split).glob("*.png"))
-        splits[split] = {
-            path.stem: (
-                jpeg(np.array(Image.open(path).convert("RGB"))),
-                np.array(Image.open(CAMVID / f"{split}annot" / path.name)),
-            )
-            for path in images[:: len(images) // count][:count]
-        }
-    return Truth(camvid().names, splits)
+    return camvid_truth(CAMVID, train=2, val=1)
 
 
 def written(truth: Truth, form: str, folder: Path) -> Dataset:

@@ -54,6 +54,7 @@ def test_run_folder_is_complete(unbroken):
         "warnings.json",
         "curves.png",
         "evaluation.json",
+        "samples/batch.png",
         "samples/step_0000004.png",
         "samples/step_0000008.png",
         "samples/step_0000010.png",

@@ -64,11 +64,15 @@ def page(run: Run) -> str:
     classes = read_classes(run.evaluation or {})
     earlier = _spread(run.samples[:-1], EARLIER_PANELS)
     latest, before, gallery = encode_all(
-        run.samples[-1][1] if run.samples else None, [path for _, path in earlier], run.overlays[:GALLERY]
+        run.samples[-1][1] if run.samples else None,
+        [*run.first_batch, *(path for _, path in earlier)],
+        run.overlays[:GALLERY],
     )
+    batch = before.pop(0) if run.first_batch else None
     parts = (
         ("curves", "Training", "", _curves(run)),
         ("panels", "Panels", "The same validation images after every evaluation.", _panel(run, latest)),
+        ("batch", "First batch", "What the network was fed, after augmentation.", _batch(batch)),
         ("classes", "Classes", weakest(classes) if classes else "", _classes(run, classes)),
         ("confusion", "Confusion", _matrix_note(classes), _confusion(classes)),
         ("predictions", "Predictions", _gallery_note(run), _gallery(run, gallery)),
@@ -239,6 +243,13 @@ def _panel(run: Run, latest: Encoded | None) -> str:
         f'<figure class="panel"><div class="scroll">{image}</div>'
         f"<figcaption>after step {count(step)}{_score_at(run, step)}</figcaption></figure>"
     )
+
+
+def _batch(picture: Encoded | None) -> str:
+    if picture is None:
+        return ""
+    image = _image(picture, "images of the first batch, each over the same image under its labels")
+    return f'<figure class="panel"><div class="scroll">{image}</div></figure>'
 
 
 def _earlier(run: Run, panels: list[tuple[int, Encoded | None]]) -> str:

@@ -42,6 +42,7 @@ class Run:
         baseline: ``{"name", "mean_iou", "pixel_accuracy"}`` of simpler methods on the same split.
         warnings: what the run warned about.
         samples: (step, picture) of each evaluation, oldest first.
+        first_batch: the picture of it, if there is one.
         overlays: predicted pictures.
         problems: files that could not be read, one sentence each.
     """
@@ -55,6 +56,7 @@ class Run:
     baseline: list[dict[str, Any]]
     warnings: list[str]
     samples: list[tuple[int, Path]]
+    first_batch: list[Path]
     overlays: list[Path]
     problems: list[str] = field(default_factory=list)
 
@@ -130,6 +132,7 @@ def read_run(path: Path) -> Run:
         baseline=[b for b in load("baseline.json", _parse_json, list, []) if isinstance(b, dict)],
         warnings=[str(w) for w in warnings] if isinstance(warnings, list) else [],
         samples=_samples(path / "samples"),
+        first_batch=[file for file in [path / "samples" / "batch.png"] if file.is_file()],
         overlays=sorted((path / "predictions" / "overlays").glob("*.png")),
         problems=problems,
     )

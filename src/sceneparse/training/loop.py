@@ -146,6 +146,9 @@ class Loop:
         began = time.perf_counter()
         parts = [next(batches) for _ in range(config.accumulate)]
         waited = time.perf_counter() - began
+        if progress.step == 0:
+            pairs = [self.prepared.train.pair(i) for i in parts[0]["index"].tolist()]
+            outputs.write_batch(self.run_folder, parts[0], pairs, self.labels)
         loss = self.learner.step(parts, progress.step)
         self._check_pending()
         indices = [batch["index"] for batch in parts]

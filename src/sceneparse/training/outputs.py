@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from sceneparse.data.cache import PixelCache
+from sceneparse.data.loader import Batch
+from sceneparse.data.pairs import Pair
 from sceneparse.data.preprocess import resize_image
 from sceneparse.deploy.bundle import Bundle, write_bundle
 from sceneparse.evaluation.confusion import numbers_json
@@ -27,6 +30,7 @@ from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
 from sceneparse.prediction.render import Triple, sheet
 from sceneparse.report import write_curves
+from sceneparse.report.batch_sheet import batch_sheet
 from sceneparse.training.checkpoint import Progress
 from sceneparse.training.validation import Validation
 
@@ -100,11 +104,23 @@ def write_pictures(
         )
     if triples:
         title = f"step {step}   mean IoU {result.scores.mean_iou:.3f}"
-        buffer = io.BytesIO()
-        sheet(triples, labels, title=title).save(buffer, "PNG")
-        path = run / "samples" / f"step_{step:07d}.png"
-        write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+        _write_picture(run / "samples" / f"step_{step:07d}.png", sheet(triples, labels, title=title))
     write_curves(run)
+
+
+def write_batch(run: Path, batch: Batch, pairs: Sequence[Pair], labels: LabelSet) -> None:
+    """``samples/batch.png``: what the network is fed, after augmentation."""
+    images = batch["image"].permute(0, 2, 3, 1).numpy()
+    numbers = _file_numbers(batch["mask"].numpy(), labels)
+    title = "first batch, as the network sees it (hatched: ignored)"
+    picture = batch_sheet(images, numbers, labels, names=[pair.stem for pair in pairs], title=title)
+    _write_picture(run / "samples" / "batch.png", picture)
+
+
+def _write_picture(path: Path, picture: Image.Image) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
@@ -116,9 +132,16 @@ def _file_numbers(index: NDArray[np.integer], labels: LabelSet) -> NDArray[np.in
     """Training indices to file numbers for a picture; ignored pixels to a number that is no class."""
     known = index != labels.ignore_index
     out = labels.to_file(np.where(known, index, 0))
-    if labels.ignored:
-        out[~known] = labels.ignored[0]
+    nothing = labels.ignored[0] if labels.ignored else _no_class(labels)
+    if nothing > np.iinfo(out.dtype).max:
+        out = out.astype(np.uint16)
+    out[~known] = nothing
     return out
+
+
+def _no_class(labels: LabelSet) -> int:
+    """The smallest number that no class has: padding is ignored also where no number is."""
+    return next(n for n in range(len(labels.file_numbers) + 1) if n not in labels.file_numbers)
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -26,7 +26,15 @@ EACH_SHOWN = 10
 
 def main() -> int:
     from all_forms import ALL_FORMS, camvid_truth, small_truth
-    from mutations import GOOD, LIMIT_BYTES, LIMIT_GROWN_MIB, LIMIT_S, run_cases, run_command, write_forms
+    from mutation_cases import (
+        GOOD,
+        LIMIT_BYTES,
+        LIMIT_GROWN_MIB,
+        LIMIT_S,
+        run_cases,
+        run_command,
+        write_forms,
+    )
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -5,10 +5,10 @@ A small version of ``benchmarks/mutations.py``, which repeats a case: ``--first 
 
 from __future__ import annotations
 
-import mutations
+import mutation_cases
 import pytest
 from all_forms import ALL_FORMS, Truth, small_truth
-from mutations import GOOD, run_case, run_cases, run_command, write_forms
+from mutation_cases import GOOD, run_case, run_cases, run_command, write_forms
 
 from sceneparse.data.check import check
 from sceneparse.data.dataset import open_dataset
@@ -41,7 +41,7 @@ def test_the_damage_is_undone(tmp_path, results):
 @pytest.fixture
 def few_forms(monkeypatch) -> dict[str, Truth]:
     """Cases in two forms only, which are there at once."""
-    monkeypatch.setattr(mutations, "ALL_FORMS", {form: ALL_FORMS[form] for form in ("palette", "YOLO")})
+    monkeypatch.setattr(mutation_cases, "ALL_FORMS", {form: ALL_FORMS[form] for form in ("palette", "YOLO")})
     return {"small": small_truth()}
 
 

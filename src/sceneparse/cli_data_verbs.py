@@ -78,7 +78,7 @@ def _check(options: Options) -> int:
     checked = check(dataset, splits=options.split, progress=sys.stderr.isatty())
     if options.json is not None:
         values = {"version": __version__, **checked.to_dict()}
-        write_text(options.json, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        write_text(options.json, json.dumps(values, indent=1) + "\n")  # ASCII: names may be no text
 
     from sceneparse.report.check_text import check_text
 

@@ -1,4 +1,4 @@
-"""check(): everything that is wrong, in one pass; what is there, counted. Truth is counted by numpy and Pillow."""
+"""check(): everything that is wrong, in one pass; what is there, counted as numpy counts it."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_one_split_alone(tmp_path):
     assert list(found.tallies) == ["val"]
     assert {fault.split for fault in found.faults} <= {"val", None}
     assert {"unreadable", "same-stem"} == {fault.kind for fault in found.stops}
-    with pytest.raises(InputError, match="no split 'vall'.*Did you mean 'val'"):
+    with pytest.raises(InputError, match=r"no split 'vall'.*Did you mean 'val'"):
         checked(root, splits=["vall"])
 
 

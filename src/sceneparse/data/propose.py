@@ -24,6 +24,7 @@ from sceneparse.data.layouts import (
     recognise,
     yolo_dataset,
 )
+from sceneparse.data.masks.documents import is_name
 from sceneparse.data.proposed_classes import ProposedClasses, propose_classes
 from sceneparse.data.proposed_text import Line, quoted, yaml_text
 from sceneparse.data.survey import Survey, survey
@@ -180,7 +181,7 @@ def _proposal(
     lines += [Line(f"form: {classes.form}"), *classes.lines]
     look_at = [*classes.questions, *classes.notes]
     if found.unreadable:
-        look_at.append(f"{found.unreadable} masks cannot be read: check will name them")
+        look_at.append(f"masks that cannot be read: {found.unreadable}; check will name them")
     if "val" not in dataset.splits:
         look_at.append("there is no split val, which a training needs: say in the file which images it has")
     if located.layout == "yaml":
@@ -236,7 +237,7 @@ def _list_text(pairs: Sequence[tuple[Path, Path]], root: Path, path: Path) -> st
     for pair in pairs:
         row = [_relative(file, root) for file in pair]
         for name in row:
-            if name != name.strip() or name.startswith("#") or set(name) & set("\t\n\r\0"):
+            if name != name.strip() or name.startswith("#") or not is_name(name) or set(name) & set("\t\n\r"):
                 raise InputError(
                     f"the name {name!r} cannot stand in a list", where=path, fix="rename the file and repeat"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,4 +42,4 @@ def quoted(text: str) -> str:
                 return text
         except yaml.YAMLError:
             pass
-    return json.dumps(text)
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31)).rstrip("\n")

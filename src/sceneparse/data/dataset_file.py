@@ -30,6 +30,7 @@ import yaml
 from sceneparse.data.class_files import read_class_file
 from sceneparse.data.classes import SourceClasses
 from sceneparse.data.lists import path_in, read_list
+from sceneparse.data.masks.documents import is_name
 from sceneparse.errors import InputError, nearest
 from sceneparse.files import read_text
 from sceneparse.labels import LabelSet, given_twice, label_set
@@ -215,13 +216,13 @@ def class_name(value: object, path: Path) -> str:
     Raises:
         InputError: it is not text.
     """
-    if not isinstance(value, str) or not value.strip():
+    if not is_name(value):
         raise InputError(
             f"class name {value!r} is not text",
             where=path,
             fix="put it in quotes (YAML reads yes, no, on, off, 1 otherwise)",
         )
-    return value.strip()
+    return str(value).strip()
 
 
 def class_number(value: object, path: Path, what: str) -> int:

@@ -415,6 +415,12 @@ def test_large_pictures_come_in_bands(tmp_path):
     wide, high = np.tile(RGB, (30, 6000, 1)), np.tile(RGB, (6000, 8, 1))
     for name, pixels in (("wide", wide), ("high", high), ("row", wide[:1]), ("column", high[:, :1])):
         assert (read_image(saved(tmp_path / f"{name}.bmp", pixels)) == pixels).all()
+        for mode in ("L", "P"):
+            image = Image.frombytes(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels[:, :, 0]))
+            image.save(tmp_path / "mask.png", compress_level=1)
+            assert (read_mask(tmp_path / "mask.png") == pixels[:, :, 0]).all()
+        bits = pixels[:, :, 0] > 127
+        assert (read_mask(saved(tmp_path / "mask.png", bits, compress_level=1)) == bits).all()
 
 
 # ---------------------------------------------------------------- size limits

@@ -240,13 +240,14 @@ def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[n
     return np.ascontiguousarray(_turned(pixels, left_to_apply)), orientation
 
 
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    """``np.array`` of an RGB image; large ones in bands, which takes a third of the time."""
+def _array(image: Image.Image) -> NDArray[Any]:
+    """``np.array(image)``; of large images in bands, which takes a third of the time."""
     width, height = image.size
     rows = max(1, _BAND // width)
     if rows >= height:
         return np.array(image)
-    pixels = np.empty((height, width, 3), np.uint8)
+    first = np.asarray(image.crop((0, 0, width, 1)))
+    pixels = np.empty((height, *first.shape[1:]), first.dtype)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
@@ -490,11 +491,11 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
     """Stored (h, w) numbers of a loaded mask."""
     mode = image.mode
     if mode == "P":
-        return np.array(image)
+        return _array(image)
     if mode in ("1", "L"):
         # Pillow stretches 2- and 4-bit grey to 0..255 and inverts TIFFs whose white is 0; undo both.
         highest = _highest_grey(image, raw_mode)
-        grey = np.array(image, np.uint8)
+        grey = _array(image).astype(np.uint8, copy=False)
         if mode == "L":
             grey //= np.uint8(255 // highest)
         return np.uint8(highest) - grey if _white_is_zero(raw_mode) else grey

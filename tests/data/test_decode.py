@@ -417,8 +417,8 @@ def test_large_pictures_come_in_bands(tmp_path):
         assert (read_image(saved(tmp_path / f"{name}.bmp", pixels)) == pixels).all()
         for mode in ("L", "P"):
             image = Image.frombytes(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels[:, :, 0]))
-                if mode == "P":
-                    image.putpalette(bytes(768))
+            if mode == "P":
+                image.putpalette(bytes(768))
             image.save(tmp_path / "mask.png", compress_level=1)
             assert (read_mask(tmp_path / "mask.png") == pixels[:, :, 0]).all()
         bits = pixels[:, :, 0] > 127

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from sceneparse.data.decode import (
-    MAX_PIXELS,
     SPARE,
     image_size,
     read_image,
@@ -19,6 +18,7 @@ from sceneparse.data.decode import (
     read_picture,
     upright_rgb,
 )
+from sceneparse.data.image_file import MAX_PIXELS
 from sceneparse.data.preprocess import ResizePolicy, read_prepared, resize_image
 from sceneparse.errors import InputError
 

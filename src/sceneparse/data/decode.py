@@ -8,26 +8,29 @@ H, W: height and width of the upright picture, in pixels.
 
 from __future__ import annotations
 
-import os
-import stat
-import struct
-import threading
-import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from sceneparse.data.faults import DataError
+from sceneparse.data.image_file import (
+    digest_of,
+    load,
+    named_errors,
+    opened,
+    orientation_of,
+    png_has_exif,
+    tiff_orientation,
+    to_array,
+    turned,
+)
 from sceneparse.errors import InputError
 
 IMAGE_SUFFIXES = frozenset(
@@ -36,13 +39,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File name endings, in lower case, that count as pictures when a folder is listed."""
 
-# Named, so that no file, whatever it is called, starts one of Pillow's exotic readers (EPS runs Ghostscript).
-_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
 # Formats that keep every number. Out: PPM (Pillow stretches its values), GIF (writers reorder the palette).
 _MASK_FORMATS = ("PNG", "TIFF", "BMP")
-
-MAX_PIXELS = 2**30
-"""Largest picture read (32768 x 32768): beyond it a damaged header would ask for tens of gigabytes."""
 
 SPARE = 4 / 3
 """How much larger than its target a JPEG decoded at reduced scale is at least.
@@ -62,40 +60,7 @@ finest                    5.2  3.0  2.4  1.5  0.5
 1/4 and 31 at 1/8; resizing what comes out 39, 13, 5 and 2.
 """
 
-_BAND = 2**19  # pixels
-_CHUNK = 2**20
-_DIGESTED = 2**30  # a file can be made to look endless
-_ORIENTATION = 0x0112
-_GET_AGAIN = "copy or download it again, or remove it"
 _SAVE_AS = "save it again as an 8-bit PNG or JPEG"
-# What a file without a picture in it often is, by its first bytes.
-_KNOWN_STRANGERS = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for", "run: git lfs pull"),
-    (b"<", "a web page or XML, not a picture", "download the picture again"),
-    (b"\0\0\0", "perhaps HEIC or a video: neither is read", "convert it to JPEG or PNG"),
-)
-
-# Pillow's size limit and Python's warning filters belong to the whole process: threads take turns.
-_pillow_globals = threading.Lock()
-
-
-@contextmanager
-def _pillow_unlimited_and_quiet() -> Iterator[None]:
-    """Own size limit instead of Pillow's, and no warnings about metadata nobody asked for."""
-    with _pillow_globals, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Those of the formats that this Pillow was built with (AVIF came late)."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +110,8 @@ def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, in
     Raises:
         InputError: the file is missing, not readable, empty, damaged, or not a picture.
     """
-    with _opened(path) as image:
-        digest = _digest(image)
+    with opened(path) as image:
+        digest = digest_of(image)
         width, height = image.size
         scale = 1
         if target is not None and image.format in ("JPEG", "MPO"):
@@ -172,28 +137,13 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def _reduce(image: Image.Image, target: Callable[[int, int], tuple[int, int]]) -> int:
     """Have a JPEG that is not loaded yet decoded at reduced scale; returns by how much."""
     width, height = image.size
-    turned = _orientation(image) >= 5
-    wanted_h, wanted_w = target(width, height)[::-1] if turned else target(height, width)
+    on_its_side = orientation_of(image) >= 5
+    wanted_h, wanted_w = target(width, height)[::-1] if on_its_side else target(height, width)
     for scale in (8, 4, 2):
         if width >= SPARE * scale * wanted_w and height >= SPARE * scale * wanted_h:
             image.draft(None, (width // scale, height // scale))
             return scale
     return 1
-
-
-def _digest(image: ImageFile) -> tuple[int, int]:
-    """Length and CRC-32 of a file just opened; then it is in the system's cache, and decoding waits less."""
-    file = image.fp
-    assert file is not None
-    position, checksum = file.tell(), 0
-    file.seek(0)
-    for _ in range(_DIGESTED // _CHUNK):
-        if not (chunk := file.read(_CHUNK)):
-            break
-        checksum = zlib.crc32(chunk, checksum)
-    length = file.seek(0, os.SEEK_END)
-    file.seek(position)
-    return length, checksum
 
 
 def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArray[np.uint8]:
@@ -220,8 +170,8 @@ def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArra
 
 def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[np.uint8], int]:
     """:func:`upright_rgb`, and the EXIF orientation that was applied."""
-    with _named_errors(path):
-        orientation, left_to_apply = _load(image)
+    with named_errors(path):
+        orientation, left_to_apply = load(image)
         if image.mode.startswith("I"):
             pixels = _rgb_of_16_bit(np.asarray(image), path)
         elif image.mode in ("F", "LAB"):
@@ -236,22 +186,8 @@ def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[n
                 Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
             )
         else:
-            pixels = _array(image if image.mode == "RGB" else image.convert("RGB"))
-    return np.ascontiguousarray(_turned(pixels, left_to_apply)), orientation
-
-
-def _array(image: Image.Image) -> NDArray[Any]:
-    """``np.array(image)``; of large images in bands, which takes a third of the time."""
-    width, height = image.size
-    rows = max(1, _BAND // width)
-    if rows >= height:
-        return np.array(image)
-    first = np.asarray(image.crop((0, 0, width, 1)))
-    pixels = np.empty((height, *first.shape[1:]), first.dtype)
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
-    return pixels
+            pixels = to_array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.ascontiguousarray(turned(pixels, left_to_apply)), orientation
 
 
 def read_mask(path: str | Path) -> NDArray[np.integer]:
@@ -268,7 +204,7 @@ def read_mask(path: str | Path) -> NDArray[np.integer]:
     """
     with _loaded_mask(path) as (image, raw_mode, orientation):
         numbers = _numbers(image, raw_mode, path)
-    return np.ascontiguousarray(_turned(numbers, orientation))
+    return np.ascontiguousarray(turned(numbers, orientation))
 
 
 class MaskPixels(NamedTuple):
@@ -299,15 +235,15 @@ def read_mask_pixels(path: str | Path) -> MaskPixels:
             values, shown = np.asarray(image)[:, :, :3], None
         else:
             values, shown = _numbers(image, raw_mode, path), _shown(image, raw_mode)
-        alpha = _turned(np.asarray(image.getchannel("A")), orientation) if image.mode[-1] == "A" else None
-    values = np.ascontiguousarray(_turned(values, orientation))
+        alpha = turned(np.asarray(image.getchannel("A")), orientation) if image.mode[-1] == "A" else None
+    values = np.ascontiguousarray(turned(values, orientation))
     return MaskPixels(values, shown, alpha, has_palette=image.mode in ("P", "PA"))
 
 
 @contextmanager
 def _loaded_mask(path: str | Path) -> Iterator[tuple[Image.Image, str, int]]:
     """A decoded mask that is not lossy, its raw mode, and the EXIF orientation left to apply."""
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.format not in _MASK_FORMATS or "jpeg" in str(image.info.get("compression", "")):
             raise DataError(
                 f"mask in the {image.format} format, which does not keep values exactly: "
@@ -317,7 +253,7 @@ def _loaded_mask(path: str | Path) -> Iterator[tuple[Image.Image, str, int]]:
                 fix="export the masks again as PNG from the labelling tool (converting does not repair them)",
             )
         raw_mode = _raw_mode(image)
-        _, left_to_apply = _load(image)
+        _, left_to_apply = load(image)
         yield image, raw_mode, left_to_apply
 
 
@@ -327,127 +263,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         InputError: as :func:`read_image`, except that damage behind the header is not seen.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if isinstance(image, TiffImageFile):  # its .size is upright or not, depending on Pillow's version
             width, height = image.tag_v2[256], image.tag_v2[257]
-            orientation = _tiff_orientation(image)
+            orientation = tiff_orientation(image)
         else:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels; stepping over is quicker.
-            plain = image.format == "PNG" and "exif" not in image.info and not _png_has_exif(path)
-            orientation = 1 if plain else _orientation(image)
+            plain = image.format == "PNG" and "exif" not in image.info and not png_has_exif(path)
+            orientation = 1 if plain else orientation_of(image)
     return (width, height) if orientation >= 5 else (height, width)
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[ImageFile]:
-    """A Pillow image with its header read; whatever goes wrong is an InputError that names the file."""
-    try:
-        status = os.stat(path)
-        if stat.S_ISREG(status.st_mode) and status.st_size:  # opening a pipe would wait for ever
-            file = open(path, "rb")  # noqa: SIM115  (closed below; here its errors are told apart)
-    except FileNotFoundError:
-        raise InputError("the file does not exist", where=path, fix="check the path") from None
-    except PermissionError:
-        raise InputError(
-            "no permission to read the file", where=path, fix="give yourself read permission"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the file cannot be read: {error}", where=path, fix="check the path and the disk"
-        ) from None
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError("a folder where an image file was expected", where=path, fix="name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError("not a regular file", where=path, fix="name an image file")
-    if status.st_size == 0:
-        raise DataError("the file is empty (0 bytes)", kind="empty-file", where=path, fix=_GET_AGAIN)
-    with file, _named_errors(path):
-        with _pillow_unlimited_and_quiet():
-            try:
-                image = Image.open(file, formats=_formats())
-            except UnidentifiedImageError:
-                raise _not_an_image(file, path) from None
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise InputError(
-                f"{width} x {height} pixels; at most {MAX_PIXELS} can be read",
-                where=path,
-                fix="cut it into tiles",
-            )
-        yield image
-
-
-@contextmanager
-def _named_errors(path: str | Path | None) -> Iterator[None]:
-    """Pillow raises anything at all on damaged files (OSError, SyntaxError, struct.error, ...)."""
-    try:
-        yield
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError("not enough memory to decode the image", where=path, fix="make it smaller") from None
-    except Exception as error:
-        raise InputError(
-            f"the image is damaged or cut off and cannot be decoded ({error})",
-            where=path,
-            fix=_GET_AGAIN,
-        ) from error
-
-
-def _not_an_image(file: IO[bytes], path: str | Path) -> InputError:
-    file.seek(0)
-    head = file.read(32)
-    for start, what, fix in _KNOWN_STRANGERS:
-        if head.startswith(start):
-            return InputError(f"not an image: {what}", where=path, fix=fix)
-    return InputError(
-        "not an image, or one damaged at its beginning",
-        where=path,
-        fix=f"expected one of: {', '.join(_formats())}; copy it again or remove it",
-    )
-
-
-def _load(image: Image.Image) -> tuple[int, int]:
-    """Decode the pixels; returns the EXIF orientation of the file, and the one that is left to apply."""
-    if isinstance(image, TiffImageFile):
-        orientation = _tiff_orientation(image)
-        with _pillow_unlimited_and_quiet():  # reads its metadata again while loading, and may warn about it
-            image.load()
-        return orientation, _orientation(image)  # Pillow has turned it, and says 1
-    image.load()
-    orientation = _orientation(image)
-    return orientation, orientation
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where the picture has none, or none that makes sense."""
-    with _pillow_unlimited_and_quiet():
-        try:
-            value = image.getexif().get(_ORIENTATION, 1)
-        except Exception:  # damaged metadata around sound pixels: taken as upright, as every viewer does
-            return 1
-    return _sensible(value)
-
-
-def _tiff_orientation(image: TiffImageFile) -> int:
-    """Of a TIFF before it is loaded: afterwards Pillow has turned it and forgotten."""
-    return _sensible(image.tag_v2.get(_ORIENTATION, 1))
-
-
-def _sensible(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
-
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Stored (H, W, ...) to upright, by EXIF orientation [EXIF 2.3, tag 0x0112]."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
 
 
 def _rgb_of_16_bit(grey: NDArray[Any], path: str | Path | None) -> NDArray[np.uint8]:
@@ -491,11 +316,11 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
     """Stored (h, w) numbers of a loaded mask."""
     mode = image.mode
     if mode == "P":
-        return _array(image)
+        return to_array(image)
     if mode in ("1", "L"):
         # Pillow stretches 2- and 4-bit grey to 0..255 and inverts TIFFs whose white is 0; undo both.
         highest = _highest_grey(image, raw_mode)
-        grey = _array(image).astype(np.uint8, copy=False)
+        grey = to_array(image).astype(np.uint8, copy=False)
         if mode == "L":
             grey //= np.uint8(255 // highest)
         return np.uint8(highest) - grey if _white_is_zero(raw_mode) else grey
@@ -534,16 +359,3 @@ def _numbers(image: Image.Image, raw_mode: str, path: str | Path) -> NDArray[np.
         where=path,
         fix="export it as an 8- or 16-bit grey PNG",
     )
-
-
-def _png_has_exif(path: str | Path) -> bool:
-    """Whether a PNG holds EXIF data (of its own or in a text chunk) anywhere, stepping over the pixels."""
-    with open(path, "rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            start = file.read(min(length, 24))
-            if kind == b"eXIf" or start.startswith((b"Raw profile type exif", b"XML:com.adobe.xmp")):
-                return True
-            file.seek(length - len(start) + 4, os.SEEK_CUR)
-    return False

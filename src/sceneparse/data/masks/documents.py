@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sceneparse.data.decode import MAX_PIXELS
+from sceneparse.data.image_file import MAX_PIXELS
 from sceneparse.errors import InputError
 
 _GET_AGAIN = "export or copy it again"

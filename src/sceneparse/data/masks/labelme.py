@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sceneparse.data.classes import SourceClasses
-from sceneparse.data.decode import MAX_PIXELS
 from sceneparse.data.faults import DataError
+from sceneparse.data.image_file import MAX_PIXELS
 from sceneparse.data.masks.documents import is_name, picture_size, read_json, shown
 from sceneparse.data.masks.polygons import Canvas
 from sceneparse.errors import InputError, nearest

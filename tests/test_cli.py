@@ -24,7 +24,7 @@ from sceneparse.labels import LABEL_SETS
 from sceneparse.models import HEADS
 from sceneparse.recipes import DEFAULT_RECIPE, RECIPES
 
-VERBS = ["demo", "download", "train", "evaluate", "score", "predict", "report", "env"]
+VERBS = ["demo", "check", "download", "convert", "train", "evaluate", "score", "predict", "report", "env"]
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "ade20k-sample"
 
 
@@ -77,6 +77,7 @@ def test_flags_of_the_contract():
     pages = cli.build_parser()[1]
     for verb, flags in {
         "demo": "out",
+        "check": "json sheet split label-set write-yaml",
         "download": "to",
         "train": "out recipe model init size batch-size steps epochs lr precision device seed workers resume "
         "deterministic set",

@@ -123,21 +123,13 @@ def augment(
     if matrix is not None and shrinks:
         view = recolor(view, matrix)
 
-    source_columns = nearest_source(columns.stop - columns.start, size_hw[1])
-    if augmentation.flip and u_flip < 0.5:
-        view = torch.from_numpy(view).flip(1).numpy()  # numpy copies 3-byte pixels ten times slower
-        source_columns = source_columns[::-1]
-    source_rows = nearest_source(rows.stop - rows.start, size_hw[0])
-    view_mask = mask[rows, columns].take(source_rows, axis=0).take(source_columns, axis=1, mode="clip")
+    flips = augmentation.flip and u_flip < 0.5
+    if flips:
+        view = _mirrored(view)
+    view_mask = _resized_mask(mask[rows, columns], size_hw, flips)
     if size_hw == augmentation.crop:
         return view, view_mask
-    crop_h, crop_w = augmentation.crop
-    out = np.empty((crop_h, crop_w * 3), np.uint8)
-    out[:] = _padding_row(crop_w)
-    out_mask = np.full((crop_h, crop_w), ignore_index, mask.dtype)
-    out.reshape(crop_h, crop_w, 3)[target_rows, target_columns] = view
-    out_mask[target_rows, target_columns] = view_mask
-    return out.reshape(crop_h, crop_w, 3), out_mask
+    return _padded(view, view_mask, augmentation.crop, (target_rows, target_columns), ignore_index)
 
 
 def _uniform(seed: int, epoch: int, index: int) -> list[float]:
@@ -177,6 +169,32 @@ def _resize(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.ui
     pixels = torch.from_numpy(image.reshape(1, *image.shape)).permute(0, 3, 1, 2)
     resized = F.interpolate(pixels, size=size_hw, mode="bilinear", antialias=True)
     return resized.permute(0, 2, 3, 1).contiguous()[0].numpy()
+
+
+def _mirrored(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return torch.from_numpy(image).flip(1).numpy()  # numpy copies 3-byte pixels ten times slower
+
+
+def _resized_mask(mask: NDArray[np.integer], size_hw: tuple[int, int], flips: bool) -> NDArray[np.integer]:
+    """``preprocess.resize_mask``, mirrored on the way; always a copy."""
+    rows, columns = (nearest_source(*sides) for sides in zip(mask.shape, size_hw, strict=True))
+    return mask.take(rows, axis=0).take(columns[::-1] if flips else columns, axis=1, mode="clip")
+
+
+def _padded(
+    view: NDArray[np.uint8],
+    view_mask: NDArray[np.integer],
+    crop: tuple[int, int],
+    place: tuple[slice, slice],
+    ignore_index: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    """Image and mask of the crop's size with the view at its place."""
+    height, width = crop
+    out, out_mask = np.empty((height, width * 3), np.uint8), np.full(crop, ignore_index, view_mask.dtype)
+    out[:] = _padding_row(width)
+    out.reshape(height, width, 3)[place] = view
+    out_mask[place] = view_mask
+    return out.reshape(height, width, 3), out_mask
 
 
 def _color_matrix(strength: float, u: list[float]) -> NDArray[np.float64]:

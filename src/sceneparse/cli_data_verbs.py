@@ -166,8 +166,8 @@ DATA_VERBS: tuple[Verb, ...] = (
         "look at every image and mask; say what is wrong, and what to do",
         "Reads every image and mask once and lists everything that is wrong: file, value,\n"
         "what to do. Prints what the data is, what 0 and 255 mean in its masks, and its\n"
-        "classes with their shares of the pixels. Exit code 0: it can be trained; 2: something\n"
-        "stops a training. Writes nothing but the files that are asked for.",
+        "classes with their shares of the pixels. Exit code 0: it can be trained; 2:\n"
+        "something stops a training. Writes nothing but the files that are asked for.",
         "examples:\n"
         "  sceneparse check data/camvid\n"
         "  sceneparse check data/mine --sheet sheet.png --json check.json\n"

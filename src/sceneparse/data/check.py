@@ -152,8 +152,9 @@ def check(
 
     def inspect(item: tuple[str, Pair]) -> Inspection:
         # (1, 1): a JPEG may be decoded at any scale; its whole file is gone through all the same.
-        inspection = inspect_pair(item[1], dataset.labels, split=item[0], target=lambda *_: (1, 1))
-        return inspection.without_pixels()
+        return inspect_pair(
+            item[1], dataset.labels, split=item[0], target=lambda *_: (1, 1), keep_pixels=False
+        )
 
     with (
         progress_bar("checking", len(work), shown=progress) as advance,

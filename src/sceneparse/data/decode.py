@@ -95,7 +95,12 @@ class Picture:
         return left, top, left + width / self.scale, top + height / self.scale
 
 
-def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, int]] | None = None) -> Picture:
+def read_picture(
+    path: str | Path,
+    *,
+    target: Callable[[int, int], tuple[int, int]] | None = None,
+    keep_pixels: bool = True,
+) -> Picture:
     """Read an image file as upright RGB, at reduced scale where that is enough.
 
     Every colour mode becomes RGB as in :func:`upright_rgb`; all eight EXIF orientations are applied.
@@ -106,6 +111,8 @@ def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, in
         target: from height and width of the upright picture to those it will be resized to. A JPEG is then
             decoded at 1/2, 1/4 or 1/8 of its size if that leaves :data:`SPARE` times the target or more in
             both directions.
+        keep_pixels: whether they are wanted; without, it is only made sure that they could be had, and
+            ``pixels`` is uint8 (0, 0, 3).
 
     Raises:
         InputError: the file is missing, not readable, empty, damaged, or not a picture.
@@ -117,15 +124,17 @@ def read_picture(path: str | Path, *, target: Callable[[int, int], tuple[int, in
         if target is not None and image.format in ("JPEG", "MPO"):
             scale = _reduce(image, target)
         try:
-            pixels, orientation = _upright_rgb(image, path)
+            pixels, orientation, on_its_side = _upright_rgb(image, path, keep_pixels=keep_pixels)
         except InputError:
             if scale == 1:
                 raise
-            return read_picture(path)  # lossless JPEG knows no scales, and other errors stay as they are
-    if scale == 1:
-        height, width = pixels.shape[:2]
-    elif orientation >= 5:
-        height, width = width, height
+            return read_picture(
+                path, keep_pixels=keep_pixels
+            )  # lossless JPEG knows no scales, and other errors stay as they are
+        if scale == 1:
+            width, height = image.size  # loading a TIFF may have turned it
+        if on_its_side:
+            height, width = width, height
     return Picture(pixels, (height, width), scale, orientation, digest)
 
 
@@ -168,8 +177,11 @@ def upright_rgb(image: Image.Image, *, path: str | Path | None = None) -> NDArra
     return _upright_rgb(image, path)[0]
 
 
-def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[np.uint8], int]:
-    """:func:`upright_rgb`, and the EXIF orientation that was applied."""
+def _upright_rgb(
+    image: Image.Image, path: str | Path | None, *, keep_pixels: bool = True
+) -> tuple[NDArray[np.uint8], int, bool]:
+    """:func:`upright_rgb`, the EXIF orientation that was applied, and whether ``image`` itself, once it is
+    loaded, is still on its side."""
     with named_errors(path):
         orientation, left_to_apply = load(image)
         if image.mode.startswith("I"):
@@ -180,6 +192,8 @@ def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[n
                 where=path,
                 fix=_SAVE_AS,
             )
+        elif not keep_pixels:
+            pixels = np.empty((0, 0, 3), np.uint8)
         elif image.has_transparency_data:
             rgba = image.convert("RGBA")
             pixels = np.array(
@@ -187,7 +201,7 @@ def _upright_rgb(image: Image.Image, path: str | Path | None) -> tuple[NDArray[n
             )
         else:
             pixels = to_array(image if image.mode == "RGB" else image.convert("RGB"))
-    return np.ascontiguousarray(turned(pixels, left_to_apply)), orientation
+    return np.ascontiguousarray(turned(pixels, left_to_apply)), orientation, left_to_apply >= 5
 
 
 def read_mask(path: str | Path) -> NDArray[np.integer]:
@@ -263,7 +277,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         InputError: as :func:`read_image`, except that damage behind the header is not seen.
     """
-    with opened(path) as image:
+    with opened(path, whole=False) as image:
         if isinstance(image, TiffImageFile):  # its .size is upright or not, depending on Pillow's version
             width, height = image.tag_v2[256], image.tag_v2[257]
             orientation = tiff_orientation(image)

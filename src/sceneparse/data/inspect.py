@@ -59,6 +59,7 @@ def inspect_pair(
     *,
     split: str,
     target: Callable[[int, int], tuple[int, int]] | None = None,
+    keep_pixels: bool = True,
 ) -> Inspection:
     """Decode an image and its mask once, and find everything that is wrong with them.
 
@@ -67,6 +68,7 @@ def inspect_pair(
         labels: the classes.
         split: named in faults.
         target: (H, W) to the height and width that are needed of the image: see ``read_picture``.
+        keep_pixels: whether the pixels of image and mask are wanted; the files are decoded all the same.
     """
     faults: list[Fault] = []
 
@@ -76,7 +78,7 @@ def inspect_pair(
     picture: Picture | None = None
     values: tuple[NDArray[np.integer], NDArray[np.int64]] | None = None
     try:
-        picture = read_picture(pair.image, target=target)
+        picture = read_picture(pair.image, target=target, keep_pixels=keep_pixels)
     except InputError as error:
         failed(error, pair.image)
     try:
@@ -108,7 +110,7 @@ def inspect_pair(
     faults += _doubts(pair, picture, counts, split)
     return Inspection(
         picture=picture,
-        numbers=numbers,
+        numbers=numbers if keep_pixels else None,
         counts=counts,
         faults=tuple(faults),
         size_hw=size_hw,

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +243,7 @@ def label_set_from_names(
 
 
 def _read_table(name: str, *, ignored: tuple[int, ...]) -> LabelSet:
-    text = resources.files("sceneparse.labelsets").joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "labelsets" / f"{name}.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
     return LabelSet(
         names=tuple(r["name"] for r in rows),

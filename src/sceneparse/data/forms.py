@@ -3,6 +3,9 @@
 ``index``: pictures of class numbers. ``color``: pictures of class colours. ``per-class``: a picture for each
 class or region. ``coco``: one document of polygons and run lengths for a folder of pictures. ``labelme``: one
 document for each picture. ``yolo``: one text of polygons for each picture.
+
+Importing the readers of all forms takes as long as decoding ten pictures: each is imported when it is
+needed.
 """
 
 from __future__ import annotations
@@ -11,18 +14,17 @@ import os
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sceneparse.data.classes import SourceClasses
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.faults import Fault
-from sceneparse.data.masks.coco import CocoDocument, coco_items
-from sceneparse.data.masks.color import ColorMask, ColorTable
-from sceneparse.data.masks.labelme import LabelmeMask
-from sceneparse.data.masks.per_class import PerClassMask, group_class_files
 from sceneparse.data.masks.source import IndexMask, MaskSource
-from sceneparse.data.masks.yolo import YoloMask
 from sceneparse.data.pairs import files_by_stem
 from sceneparse.errors import InputError
+
+if TYPE_CHECKING:
+    from sceneparse.data.masks.color import ColorTable
 
 _SUFFIXES = {
     "labelme": frozenset({".json"}),
@@ -69,6 +71,8 @@ class Masks:
 
     @cached_property
     def _colors(self) -> ColorTable:
+        from sceneparse.data.masks.color import ColorTable
+
         return ColorTable.of(self.classes)
 
     def one(self, path: Path, form: str) -> MaskSource:
@@ -80,10 +84,16 @@ class Masks:
         if form == "index":
             return IndexMask(path)
         if form == "color":
+            from sceneparse.data.masks.color import ColorMask
+
             return ColorMask(path, self._colors)
         if form == "labelme":
+            from sceneparse.data.masks.labelme import LabelmeMask
+
             return LabelmeMask(path, self.classes)
         if form == "yolo":
+            from sceneparse.data.masks.yolo import YoloMask
+
             return YoloMask(path, self.classes)
         raise InputError(
             f"masks of the form {form} cannot be listed one by one", where=path, fix="name their folder"
@@ -115,12 +125,16 @@ class Masks:
             InputError: nothing there, or names that do not say picture and class.
         """
         if form == "coco":
+            from sceneparse.data.masks.coco import CocoDocument, coco_items
+
             return {
                 stem: mask for stem, _, mask in coco_items(CocoDocument(masks), images_folder, self.classes)
             }
         inside = images_folder != masks and images_folder.is_relative_to(masks)
         skipped = images_folder if inside else None
         if form == "per-class":
+            from sceneparse.data.masks.per_class import PerClassMask, group_class_files
+
             groups = group_class_files(
                 masks, self.classes.names, images, faults, split=split, skipped=skipped
             )

@@ -11,10 +11,6 @@ from sceneparse.data.class_files import find_class_file, read_class_file
 from sceneparse.data.classes import SourceClasses
 from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles
 from sceneparse.data.decode import IMAGE_SUFFIXES
-from sceneparse.data.masks.coco import CocoDocument, coco_classes
-from sceneparse.data.masks.labelme import labelme_classes
-from sceneparse.data.masks.per_class import class_names_of_files
-from sceneparse.data.masks.yolo import yolo_yaml
 from sceneparse.errors import InputError
 
 
@@ -252,6 +248,8 @@ YOLO_FILES = ("data.yaml", "data.yml")
 
 def yolo_dataset(path: Path) -> DatasetFile:
     """What a YOLO ``data.yaml`` says, in our words."""
+    from sceneparse.data.masks.yolo import yolo_yaml
+
     said = yolo_yaml(path)
     splits = said.splits | {split: SplitFiles(pairs=pairs) for split, pairs in said.listed.items()}
     return DatasetFile(root=path.parent, path=path, splits=splits, form=said.form, classes=said.classes)
@@ -284,16 +282,22 @@ def found_classes(
     """
     folders = [folder for files in splits.values() for folder in files.masks]
     if form == "coco":
+        from sceneparse.data.masks.coco import CocoDocument, coco_classes
+
         return coco_classes([CocoDocument(path) for path in folders])
     for folder in (root, *folders, *(folder.parent for folder in folders)):
         file = find_class_file(folder) if folder.is_dir() else None
         if file is not None:
             return read_class_file(file)
     if form == "labelme":
+        from sceneparse.data.masks.labelme import labelme_classes
+
         listed = [mask for files in splits.values() for _, mask in files.pairs]
         below = [path for folder in folders for path in sorted(folder.rglob("*.json"))]
         return labelme_classes(below + listed)
     if form == "per-class":
+        from sceneparse.data.masks.per_class import class_names_of_files
+
         stems = {stem: path for found in images.values() for stem, path in found.items()}
         names = {name for folder in folders for name in class_names_of_files(folder, stems)}
         return SourceClasses.numbered(sorted(names))

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
+from sceneparse.data.decode import read_image
 from sceneparse.data.loader import to_tensor
 from sceneparse.data.preprocess import (
     MAX_ASPECT,
     ResizePolicy,
     nearest_source,
     prepare_image,
+    prepare_picture,
+    read_prepared,
     resize_image,
     resize_mask,
 )
@@ -153,6 +157,42 @@ def test_right_size_is_not_copied():
     image, mask = np.zeros((5, 6, 3), np.uint8), np.zeros((5, 6), np.uint8)
     assert resize_image(image, (5, 6)) is image
     assert resize_mask(mask, (5, 6)) is mask
+
+
+def test_box_of_whole_pixels_is_a_crop():
+    image = np.random.default_rng(2).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    for left, top, right, bottom in ((0, 0, 80, 60), (3, 5, 80, 60), (0, 0, 41, 37)):
+        cut = np.ascontiguousarray(image[top:bottom, left:right])
+        boxed = resize_image(image, (20, 30), box=(left, top, right, bottom))
+        # At its border the filter also sees what lies outside the box.
+        inner = np.s_[2:-2, 2:-2]
+        np.testing.assert_array_equal(boxed[inner], resize_image(cut, (20, 30))[inner])
+    assert resize_image(image, (60, 80), box=(0.0, 0.0, 80.0, 60.0)) is image
+    assert (resize_image(image, (60, 80), box=(0, 0, 79.5, 60)) != image).any()
+
+
+@pytest.mark.parametrize("left", [0.0, 0.375, 0.875])
+def test_box_of_fractions_moves_the_picture_by_them(left):
+    ramp = np.repeat((np.arange(101, dtype=np.uint8) * 2)[None, :, None], 3, axis=2)
+    boxed = resize_image(ramp, (1, 50), box=(left, 0, left + 100, 1))[0, :, 0]
+    exact = 2 * (left + 2 * np.arange(50) + 0.5)  # level 2 i at the centre i + 0.5 of pixel i
+    assert np.abs(boxed - exact)[1:-1].max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(
+    "policy",
+    [ResizePolicy(), ResizePolicy(mode="squash", size=(30, 50)), ResizePolicy(mode="short-side", size=40)],
+)
+def test_file_as_the_network_sees_it(tmp_path, suffix, policy):
+    image = np.random.default_rng(3).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(image).save(path)
+    prepared, picture = read_prepared(path, policy)
+    assert picture.scale == 1  # too small to be reduced
+    np.testing.assert_array_equal(prepared, prepare_image(read_image(path), policy))
+    np.testing.assert_array_equal(prepared, prepare_picture(picture, policy))
+    assert prepared.shape[:2] == policy.target_size(48, 64)
 
 
 def test_tensor():

@@ -34,11 +34,7 @@ MAX_HUE_DEGREES = 18.0
 
 LUMA = (0.299, 0.587, 0.114)
 
-_SAME = np.eye(3)
-_GREY = np.full((3, 3), 1 / 3)
-_TO_LUMA = np.array([LUMA, LUMA, LUMA])
-_ACROSS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-_PIVOT = float(np.dot(LUMA, PADDING_COLOR))
+_PIVOT = sum(weight * level for weight, level in zip(LUMA, PADDING_COLOR, strict=True))
 
 _STREAM = b"augment"
 """Keeps these random numbers apart from others of the same seed."""
@@ -205,12 +201,17 @@ def _color_matrix(strength: float, u: list[float]) -> NDArray[np.float64]:
     """
     brightness, contrast, saturation = (1 + strength * MAX_COLOR_CHANGE * (2 * x - 1) for x in u[:3])
     angle = math.radians(strength * MAX_HUE_DEGREES * (2 * u[3] - 1))
-    hue = math.cos(angle) * (_SAME - _GREY) + _GREY + math.sin(angle) * _ACROSS
-    saturate = saturation * (_SAME - _TO_LUMA) + _TO_LUMA
-    matrix = np.empty((3, 4))
-    matrix[:, :3] = brightness * contrast * saturate @ hue
-    matrix[:, 3] = brightness * (1 - contrast) * _PIVOT
-    return matrix
+    # Numbers, not arrays: for 3 x 3 numpy takes several times as long.
+    equal, across = (1 - math.cos(angle)) / 3, math.sin(angle) / math.sqrt(3)
+    same, before, after = math.cos(angle) + equal, equal - across, equal + across
+    hue = ((same, before, after), (after, same, before), (before, after, same))
+    luma = [
+        (1 - saturation) * sum(a * b for a, b in zip(LUMA, column, strict=True))
+        for column in zip(*hue, strict=True)
+    ]
+    gain, offset = brightness * contrast, brightness * (1 - contrast) * _PIVOT
+    rows = [[gain * (saturation * a + b) for a, b in zip(row, luma, strict=True)] + [offset] for row in hue]
+    return np.array(rows)
 
 
 def recolor(image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
     python benchmarks/check_speed.py ../shared/data/camvid [--rounds 5]
 
-The yardstick: Pillow in two processes (a `multiprocessing.Pool`), every image to an RGB array and every mask
-to an array. Both are whole processes, from their start with all imports to their end, taken in turns; the best
+The yardstick: Pillow in two processes (a `multiprocessing.Pool`), images to RGB arrays and masks to arrays.
+Both are whole processes, from their start with all imports to their end, taken in turns; the best
 of each counts. The files are read once before, so that both find them in memory. Writes
 results/check_speed_HARDWARE_DATE.json.
 """

@@ -128,9 +128,8 @@ def read_picture(
         except InputError:
             if scale == 1:
                 raise
-            return read_picture(
-                path, keep_pixels=keep_pixels
-            )  # lossless JPEG knows no scales, and other errors stay as they are
+            # Lossless JPEG knows no scales; all else fails again, with the error it has at full size.
+            return read_picture(path, keep_pixels=keep_pixels)
         if scale == 1:
             width, height = image.size  # loading a TIFF may have turned it
         if on_its_side:

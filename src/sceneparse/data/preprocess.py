@@ -126,7 +126,8 @@ def resize_image(
     Args:
         image: uint8 (H, W, 3).
         size_hw: height and width of the result, pixels.
-        box: left, top, right and bottom of the part to resize, pixels, fractions allowed; None for all.
+        box: left, top, right and bottom of the part to resize, pixels, fractions allowed; None for all. At
+            its border the filter also sees what lies around it.
 
     Returns:
         uint8 (H', W', 3), contiguous; ``image`` itself where the size is already right.

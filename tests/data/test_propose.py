@@ -211,6 +211,17 @@ def test_uncovered_pixels_stay_a_question_until_it_is_answered(tmp_path):
     assert found.tallies["train"].pixels.tolist() == [384, 384]
 
 
+def test_list_files_of_a_data_yaml_stay_there(tmp_path):
+    yolo(tmp_path)
+    (tmp_path / "train.txt").write_text("images/train/a.png\n")
+    (tmp_path / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [road]\n")
+    _, values, _ = proposed(tmp_path)
+    assert set(values) == {"form", "classes"}
+    found = uncommented(tmp_path, lambda line: "uncovered: ignore" in line)
+    assert not found.stops
+    assert len(found.dataset.splits["train"]) == 1
+
+
 # ---------------------------------------------------------------- colours
 
 

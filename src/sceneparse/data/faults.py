@@ -34,7 +34,6 @@ WARNINGS = {
     "all-ignored": "mask without a pixel that counts",
     "never-trained": "class of the validation split that is never trained",
     "no-pixels": "class without a pixel",
-    "overlap": "pixels in masks of several classes",
 }
 """Faults that are said, and stop nothing."""
 
@@ -55,7 +54,6 @@ WHY = {
     "all-ignored": "The pair costs time and adds nothing.",
     "never-trained": "Its score will be 0 and lower the mean.",
     "no-pixels": "It is never learned, and left out of every mean.",
-    "overlap": "The class that is later in the list lies on top.",
 }
 """Why each kind matters, in a sentence."""
 

@@ -124,14 +124,8 @@ def _already_there(path: Path) -> InputError:
 def _locate(root: Path) -> _Located:
     for name in YOLO_FILES:
         if (root / name).is_file():
-            said = yolo_dataset(root / name)
-            if any(files.pairs for files in said.splits.values()):
-                raise InputError(
-                    "data.yaml names list files, which a dataset.yaml cannot repeat",
-                    where=root / name,
-                    fix="the data can be used as it is: sceneparse check DATA",
-                )
-            return _Located(said=replace(said, root=root), layout="yolo", splits=said.splits)
+            said = replace(yolo_dataset(root / name), root=root)
+            return _Located(said=said, layout="yolo", splits=said.splits)
     layout = recognise(root)
     if layout is not None:
         splits = LAYOUTS[layout].find(root)
@@ -193,26 +187,25 @@ def _split_lines(
     path: Path, root: Path, located: _Located, dataset: Dataset, lists: dict[Path, str]
 ) -> list[Line]:
     lines = []
-    recognised = located.layout in LAYOUTS
-    if recognised:
-        lines.append(
-            Line("", f"The folders are those of {LAYOUTS[located.layout].title}, and found by themselves:")
-        )
+    by_itself = located.layout != "yaml"
+    if by_itself:
+        title = LAYOUTS[located.layout].title if located.layout in LAYOUTS else "YOLO's data.yaml"
+        lines.append(Line("", f"The files are those of {title}, and found by themselves:"))
     for split, files in located.splits.items():
         count = len(dataset.splits[split])
         pairs = f"{count} pair{'s' if count != 1 else ''}"
-        if files.pairs:
+        if by_itself:
+            where = f"images in {_paths(files.images, root)}, masks in {_paths(files.masks, root)}; "
+            lines.append(Line("", f"  {split}: {where if files.images else ''}{pairs}"))
+        elif files.pairs:
             beside = path.with_name(f"{path.stem}_{split}.txt")
             if os.path.lexists(beside):
                 raise _already_there(beside)
             lists[beside] = _list_text(files.pairs, root, beside)
             listed = beside.name if path.parent.resolve() == root.resolve() else str(beside.resolve())
             lines.append(Line(f"{split}: {{list: {quoted(listed)}}}", f"{pairs}, one a line"))
-            continue
-        images, masks = (_paths(folders, root) for folders in (files.images, files.masks))
-        if recognised:
-            lines.append(Line("", f"  {split}: images in {images}, masks in {masks}; {pairs}"))
         else:
+            images, masks = (_paths(folders, root) for folders in (files.images, files.masks))
             lines.append(Line(f"{split}: {{images: {images}, masks: {masks}}}", pairs))
     if "val" not in located.splits:
         lines.append(

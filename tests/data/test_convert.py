@@ -185,6 +185,19 @@ def test_faults_are_all_named_and_nothing_is_written(data, tmp_path, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_nothing_is_copied_in_vain(data, tmp_path, monkeypatch):
+    (data / "masks/val/d.png").unlink()
+    monkeypatch.setattr(module.shutil, "copyfile", lambda *_: pytest.fail("there is a fault already"))
+    with pytest.raises(FaultsError, match="1 fault"):
+        convert(opened(data), tmp_path / "out")
+
+
+def test_a_command_cannot_write_more_than_a_comment(data, tmp_path):
+    convert(opened(data), tmp_path / "out", command="a\nclasses: [x]\x85b\u2028c\ud800")
+    assert "# with: a?classes: [x]?b?c?\n" in (tmp_path / "out/dataset.yaml").read_text(encoding="utf-8")
+    assert opened(tmp_path / "out").labels.num_classes == 5
+
+
 def test_bad_files_are_left_out_and_counted(data, tmp_path, capsys):
     spoil(data)
     assert main(["convert", str(data), str(tmp_path / "out"), "--skip-bad"]) == 0
@@ -255,6 +268,10 @@ def test_places_that_are_taken(data, tmp_path, monkeypatch):
         with pytest.raises(InputError) as error:
             convert(opened(data), place)
         assert error.value.fix
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda self: self.name == "empty")
+        with pytest.raises(InputError, match="cannot be replaced"):
+            convert(opened(data), tmp_path / "empty")
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(InputError, match="cannot be replaced"):
         convert(opened(data), ".")

@@ -169,6 +169,7 @@ def test_voc_layout_with_its_lists(tmp_path):
 
 def test_cvat_with_one_list(tmp_path):
     touch(tmp_path, "JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationObject/a.png")
+    touch(tmp_path, "JPEGImages/not annotated yet.jpg")
     (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets/Segmentation/default.txt").write_text("a\n")
     (tmp_path / "labelmap.txt").write_text(
@@ -179,6 +180,7 @@ def test_cvat_with_one_list(tmp_path):
     assert dataset.labels.palette == ((0, 0, 0), (1, 2, 3))
     assert isinstance(dataset.splits["train"][0].mask, ColorMask)
     (tmp_path / "ImageSets/Segmentation/default.txt").unlink()
+    (tmp_path / "JPEGImages/not annotated yet.jpg").unlink()
     assert stems(open_dataset(tmp_path)) == ["a"]
 
 

@@ -14,7 +14,7 @@ import sceneparse
 SOURCE = Path(sceneparse.__file__).parent
 
 LAYERS = (
-    ("errors", "settings", "files", "outputs", "environment"),
+    ("errors", "settings", "files", "outputs", "kernels", "environment"),
     ("labels", "labelsets", "normalization"),
     ("data", "models"),
     ("config",),

@@ -40,6 +40,13 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def compute_kernels() -> dict[str, str]:
+    """Who computes losses and labels on the processor; compiles the kernels if nobody has yet."""
+    from sceneparse.kernels.compiler import kernels
+
+    return {"cpu": kernels().said}
+
+
 def git_state() -> dict[str, Any] | None:
     """Commit of the source this package runs from; None when it is installed from a package."""
     here = Path(__file__).resolve().parent
@@ -60,7 +67,12 @@ def git_state() -> dict[str, Any] | None:
 
 def describe() -> dict[str, Any]:
     """All of it, as plain values."""
-    return {"versions": versions(), "hardware": hardware(), "git": git_state()}
+    return {
+        "versions": versions(),
+        "hardware": hardware(),
+        "kernels": compute_kernels(),
+        "git": git_state(),
+    }
 
 
 def _processor() -> str:

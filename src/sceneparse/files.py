@@ -82,6 +82,19 @@ def read_text(path: Path, *, most: int) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def user_cache() -> Path:
+    """Folder for what can be made again, of this package and user: ``SCENEPARSE_CACHE`` or the system's."""
+    if "SCENEPARSE_CACHE" in os.environ:
+        return Path(os.environ["SCENEPARSE_CACHE"])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "sceneparse"
+
+
 def make_parent(path: Path) -> None:
     """Make the folder of a file.
 

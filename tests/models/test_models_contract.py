@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from narrow_fcn import narrow_fcn, randomized
 
-from sceneparse.models import ModelOptions, build_model, model_from_architecture
+from sceneparse.models import ModelOptions, build_model, model_from_architecture, upsampled_argmax
+from sceneparse.training.loss import cross_entropy_sum
 
 CLASSES = 5
 SIZES_HW = [(1, 1), (37, 53), (64, 96)]
@@ -51,6 +53,36 @@ def test_every_parameter_gets_a_gradient(model):
     model.train()(torch.randn(2, 3, 37, 53)).square().mean().backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without
+
+
+@pytest.mark.parametrize("size_hw", SIZES_HW, ids=str)
+def test_loss_from_the_scores_is_that_of_the_logits(model, size_hw):
+    """In value and in the gradient of every parameter: training never makes full-resolution logits."""
+    model.eval()
+    images, labels = torch.randn(2, 3, *size_hw), torch.randint(0, CLASSES, (2, *size_hw))
+    labels[:, size_hw[0] // 2 :, :1] = 255
+    labels[0, 0, 0] = 1
+    parameters = dict(model.named_parameters())
+    wanted = F.cross_entropy(model(images), labels, ignore_index=255, reduction="sum")
+    gradients = torch.autograd.grad(wanted, parameters.values())
+    ours = cross_entropy_sum(model.scores(images), labels, upsampling=model.upsampling(size_hw))
+    torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
+    pairs = zip(parameters, torch.autograd.grad(ours, parameters.values()), gradients, strict=True)
+    for name, found, expected in pairs:
+        # Float32 rounding of sums over all pixels, carried through the network.
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max() + 1e-6, name
+
+
+@pytest.mark.parametrize("size_hw", SIZES_HW, ids=str)
+def test_labels_from_the_scores_are_the_argmax_of_the_logits(model, size_hw):
+    images = torch.randn(2, 3, *size_hw)
+    with torch.no_grad():
+        logits = model.eval()(images)
+        labels = upsampled_argmax(model.scores(images), size_hw, upsampling=model.upsampling(size_hw))
+    best = logits.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > 1e-4 * logits.abs().max()
+    assert torch.equal(labels.long()[clear], logits.argmax(1)[clear])
+    assert clear.float().mean() > 0.95
 
 
 def test_eval_is_deterministic_and_state_dict_carries_everything(model, tmp_path):

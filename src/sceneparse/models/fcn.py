@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sceneparse.models.encoder import DEEPEST
 from sceneparse.models.fused import FusedHead, stride_key
-from sceneparse.models.upsample import bilinear_transposed_conv, mixing_transposed_conv
+from sceneparse.models.upsample import Upsampling, bilinear_transposed_conv, mixing_transposed_conv
 
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
 """Factors on pool4 and pool3 in the paper's FCN-8s trained at once (PAMI 2016, section 4.3): they bring the
@@ -66,7 +66,6 @@ class FCNHead(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
-        self.learned = upsampling == "learned"
         self.scales = dict(scales)
         self.dropout = nn.Dropout(dropout)
         self.score = nn.ModuleDict({stride_key(s): _zero_score(channels[s], num_classes) for s in strides})
@@ -77,7 +76,7 @@ class FCNHead(nn.Module):
         origin = origins[strides[0]]
         self.skip_offset: dict[int, int] = {}
         for coarse, fine in pairwise((*strides, 1)):
-            if self.learned:
+            if upsampling == "learned":
                 self.up[stride_key(coarse)] = bilinear_transposed_conv(
                     num_classes, coarse // fine, keep_border=keep_border
                 )
@@ -93,7 +92,12 @@ class FCNHead(nn.Module):
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H', W'); the image begins at ``image_offset``."""
-        return self.up[stride_key(self.strides[-1])](self.scores(features))
+        return self.last(self.scores(features))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer from scores to logits."""
+        return self.up[stride_key(self.strides[-1])]
 
     def scores(self, features: dict[int, Tensor]) -> Tensor:
         """The fused scores (B, K, h, w) at the finest stride, before the last upsampling."""
@@ -123,9 +127,7 @@ class WideHead(nn.Module):
         dropout: probability on the deepest features.
     """
 
-    learned = True
     image_offset = 0
-    strides = (32, 16, 8)
 
     def __init__(self, channels: Mapping[int, int], num_classes: int, *, dropout: float) -> None:
         super().__init__()
@@ -143,10 +145,18 @@ class WideHead(nn.Module):
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H, W)."""
+        return self.last(self.scores(features))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer from scores to logits."""
+        return self.up[stride_key(8)]
+
+    def scores(self, features: dict[int, Tensor]) -> Tensor:
+        """What the last layer upsamples and scores: (B, C, h, w), C the channels of stride 8."""
         score = self.score[stride_key(32)](self.dropout(features[32]))
         fused = self.up[stride_key(32)](score) + features[16]
-        fused = self.up[stride_key(16)](fused) + features[8]
-        return self.up[stride_key(8)](fused)
+        return self.up[stride_key(16)](fused) + features[8]
 
 
 Head = FCNHead | WideHead | FusedHead
@@ -181,25 +191,21 @@ class FCN(nn.Module):
         logits = self.head(features)
         return _crop(logits, self.head.image_offset, images.shape[-2:])
 
-    @property
-    def scores_stride(self) -> int | None:
-        """Stride of what :meth:`scores` gives; None where the last upsampling is learned."""
-        return None if self.head.learned else self.head.strides[-1]
-
     def scores(self, images: Tensor) -> Tensor:
-        """Logits (B, K, h, w) before the last upsampling, for networks where it is fixed bilinear
-        interpolation.
+        """What the last upsampling starts from: (B, C, h, w) at the head's finest stride.
 
-        :meth:`forward` equals these, interpolated (``align_corners=False``) to ``padded_size_hw`` and cut to
-        (H, W) at the upper left: a loss or an arg-max in bands needs no full-resolution scores.
-
-        Raises:
-            TypeError: the last upsampling is learned (``scores_stride`` is None).
+        With :meth:`upsampling` a loss or an arg-max needs no full-resolution logits.
         """
-        if self.head.learned:
-            raise TypeError("the last upsampling of this network is learned: it has no scores before it")
-        assert not isinstance(self.head, WideHead)
         return self.head.scores(self.encoder(self._padded(images)))
+
+    def upsampling(self, size_hw: tuple[int, int]) -> Upsampling:
+        """How the logits of images of ``size_hw`` come from their :meth:`scores`: as in :meth:`forward`."""
+        layer = self.head.last
+        if not isinstance(layer, nn.ConvTranspose2d):
+            return Upsampling(padded_size_hw=self.padded_size_hw(size_hw))
+        padding = layer.padding[0]
+        assert isinstance(padding, int)
+        return Upsampling(kernel=layer.weight, offset=padding + self.head.image_offset, groups=layer.groups)
 
     def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size to which images of ``size_hw`` are padded, right and below, before the encoder."""

@@ -52,7 +52,6 @@ class FusedHead(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
-        self.learned = upsampling == "learned"
         self.lateral = nn.ModuleDict(
             {
                 stride_key(s): nn.Sequential(
@@ -68,14 +67,19 @@ class FusedHead(nn.Module):
         self.score = nn.Conv2d(width, num_classes, 1)
         finest = self.strides[-1]
         self.up: nn.Module
-        if self.learned:
+        if upsampling == "learned":
             self.up = bilinear_transposed_conv(num_classes, finest)
         else:
             self.up = nn.Upsample(scale_factor=finest, mode="bilinear", align_corners=False)
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
         """Features by stride to logits (B, K, H, W)."""
-        return self.up(self.scores(features))
+        return self.last(self.scores(features))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer from scores to logits."""
+        return self.up
 
     def scores(self, features: dict[int, Tensor]) -> Tensor:
         """Scores (B, K, h, w) at the finest stride, before the last upsampling."""

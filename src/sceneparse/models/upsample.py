@@ -1,4 +1,4 @@
-"""Bilinear upsampling: as a transposed convolution, and as labels without the full-resolution scores.
+"""Upsampling of scores: bilinear, as a transposed convolution, and to labels without full-resolution scores.
 
 Shapes: B batch, K classes, h,w score map, H,W image, C channels, f upsampling factor.
 
@@ -13,15 +13,12 @@ interpolation repeats the edge.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-BAND_BYTES_CPU = 4 * 2**20
-"""Scores that stay in the cache between interpolation and arg-max: a quarter less time than with 64 MiB."""
-
-BAND_BYTES_ACCELERATOR = 256 * 2**20
-"""There, few large launches are faster than many small ones."""
+from sceneparse.kernels import bands, compiled, transposed
 
 
 def bilinear_kernel(size: int) -> Tensor:
@@ -83,56 +80,53 @@ def _transposed_conv(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Upsampling:
+    """How the logits of a picture come from scores at a greater stride: the last layer of a network.
+
+    Args:
+        padded_size_hw: of bilinear interpolation: size that the scores cover where the picture was padded
+            right and below; the logits are cut from its upper left. None: the size of the logits.
+        kernel: of a learned transposed convolution with stride f: (C, K, 2f, 2f), or (K, 1, 2f, 2f) with K
+            groups. None: bilinear interpolation.
+        offset: of a learned one: row and column of its output, without padding, where the logits begin.
+        groups: of a learned one: 1 or K.
+    """
+
+    padded_size_hw: tuple[int, int] | None = None
+    kernel: Tensor | None = None
+    offset: int = 0
+    groups: int = 1
+
+    def num_classes(self, channels: int) -> int:
+        """K, for scores of C channels."""
+        return channels if self.kernel is None else self.kernel.shape[1] * self.groups
+
+
 @torch.no_grad()
 def upsampled_argmax(
-    logits: Tensor,
-    size_hw: tuple[int, int],
-    *,
-    padded_size_hw: tuple[int, int] | None = None,
-    max_bytes: int | None = None,
+    scores: Tensor, size_hw: tuple[int, int], *, upsampling: Upsampling | None = None
 ) -> Tensor:
     """Class of every pixel from low-resolution scores, without holding the full-resolution scores.
 
-    Equal to ``F.interpolate(logits.float(), size, mode="bilinear", align_corners=False).argmax(1)``, except
-    where two classes tie within float32 rounding. Works image by image in bands of rows. Also samples down
-    (without antialiasing, as ``F.interpolate``).
+    Equal to the arg-max of the upsampled scores, by default ``F.interpolate(scores.float(), size_hw,
+    mode="bilinear", align_corners=False)``, except where two classes tie within float32 rounding. Also
+    samples down (without antialiasing, as ``F.interpolate``).
 
     Args:
-        logits: (B, K, h, w), floating point, any device and memory format.
+        scores: (B, C, h, w), floating point, any device and memory format.
         size_hw: (H, W) of the labels.
-        padded_size_hw: size that the logits cover when the image was padded right and below, at least
-            ``size_hw``; the labels are cut from its upper left. Default: ``size_hw``.
-        max_bytes: bound on the scores of one band, which is never less than one row. Default: a few MiB on a
-            CPU, more on a GPU.
+        upsampling: how logits of that size come from the scores; None: bilinear.
 
     Returns:
         (B, H, W) training indices: uint8 for K <= 256, otherwise int32.
     """
-    batch, classes, h, _ = logits.shape
-    height, width = size_hw
-    padded_h, padded_w = padded_size_hw or size_hw
-    assert padded_h >= height, (size_hw, padded_size_hw)
-    assert padded_w >= width, (size_hw, padded_size_hw)
-    labels = torch.empty(
-        (batch, height, width), dtype=torch.uint8 if classes <= 256 else torch.int32, device=logits.device
-    )
-
-    # The source row of each output row, in float32 as F.interpolate computes it.
-    position = (torch.arange(height, device=logits.device) + 0.5) * (h / padded_h) - 0.5
-    position = position.clamp_(min=0)
-    above = position.long().clamp_(max=h - 1)
-    below = (above + 1).clamp_(max=h - 1)
-    weight = (position - above).view(1, -1, 1)
-
-    if max_bytes is None:
-        max_bytes = BAND_BYTES_CPU if logits.device.type == "cpu" else BAND_BYTES_ACCELERATOR
-    band = max(1, max_bytes // (4 * classes * padded_w))
-    for image, out in zip(logits, labels, strict=True):
-        for first in range(0, height, band):
-            rows = slice(first, first + band)
-            scores = torch.lerp(image[:, above[rows]].float(), image[:, below[rows]].float(), weight[:, rows])
-            scores = F.interpolate(
-                scores[None], size=(scores.shape[1], padded_w), mode="bilinear", align_corners=False
-            )[0]
-            out[rows] = scores[:, :, :width].argmax(0)
-    return labels
+    scores, upsampling = scores.float(), upsampling or Upsampling()
+    if upsampling.kernel is not None:
+        kernel = upsampling.kernel.float()
+        return transposed.labels(scores, kernel, size_hw, offset=upsampling.offset, groups=upsampling.groups)
+    covered = upsampling.padded_size_hw or size_hw
+    assert covered[0] >= size_hw[0], (size_hw, covered)
+    assert covered[1] >= size_hw[1], (size_hw, covered)
+    backend = compiled if compiled.can_take(scores) else bands
+    return backend.labels(scores, size_hw, covered)

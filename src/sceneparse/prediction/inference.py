@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sceneparse.models import FCN
+from sceneparse.models.upsample import Upsampling, upsampled_argmax
 from sceneparse.normalization import Normalization
 
 
@@ -27,11 +29,8 @@ def averaged_logits(
         flip: also mirror left and right.
 
     Returns:
-        (B, K, H, W): the network's own logits for one scale without flip, otherwise the logarithm of the mean
-        of the softmax probabilities, always finite.
+        (B, K, H, W): the logarithm of the mean of the softmax probabilities, always finite.
     """
-    if tuple(scales) == (1.0,) and not flip:
-        return model(images)
     size_hw = images.shape[2:]
     total: Tensor | None = None
     for scale in scales:
@@ -53,6 +52,44 @@ def averaged_logits(
     # A probability that underflows to 0 must not become -inf: interpolating between two of them gives nan,
     # and nan wins every arg-max.
     return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_()
+
+
+@torch.no_grad()
+def scores_for(
+    model: Callable[[Tensor], Tensor], images: Tensor, size_hw: tuple[int, int]
+) -> tuple[Tensor, Upsampling]:
+    """The least that determines the logits of ``images`` at ``size_hw``, and the way to them.
+
+    Logits of the images' own size come straight from an FCN's scores. Another size is interpolated from the
+    logits of the images' size.
+
+    Args:
+        model: (B, 3, H, W) normalized images to (B, K, H, W) logits, in evaluation mode.
+        images: normalized (B, 3, H, W).
+        size_hw: of the labels.
+    """
+    if isinstance(model, FCN) and tuple(images.shape[2:]) == size_hw:
+        return model.scores(images), model.upsampling(size_hw)
+    return model(images), Upsampling()
+
+
+@torch.no_grad()
+def predicted(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    size_hw: tuple[int, int],
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> Tensor:
+    """Class of every pixel; arguments as in :func:`averaged_logits` and :func:`scores_for`.
+
+    Returns:
+        (B, H, W) training indices: uint8 for K <= 256, otherwise int32.
+    """
+    if tuple(scales) == (1.0,) and not flip:
+        scores, upsampling = scores_for(model, images, size_hw)
+        return upsampled_argmax(scores, size_hw, upsampling=upsampling)
+    return upsampled_argmax(averaged_logits(model, images, scales, flip), size_hw)
 
 
 def normalized(images: Tensor, normalization: Normalization, device: torch.device) -> Tensor:

@@ -20,8 +20,7 @@ from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 from sceneparse.models import FCN
-from sceneparse.models.upsample import upsampled_argmax
-from sceneparse.prediction.inference import averaged_logits, normalized
+from sceneparse.prediction.inference import normalized, predicted
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.prediction.tiling import spans, tile_side
 
@@ -134,7 +133,7 @@ class Predictor:
     ) -> NDArray[np.integer]:
         """Training indices (H, W) at ``size_hw`` of a picture uint8 (1, 3, h, w)."""
         pixels = normalized(images, self.bundle.normalization, self.device)
-        labels = upsampled_argmax(averaged_logits(self.model, pixels, scales, flip), size_hw)
+        labels = predicted(self.model, pixels, size_hw, scales, flip)
         return labels[0].cpu().numpy().astype(self.labels.index_dtype, copy=False)
 
 

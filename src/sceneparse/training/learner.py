@@ -33,6 +33,17 @@ _STREAM = 0x73746570
 """Keeps dropout's random numbers apart from those of data and augmentation, which share the seed."""
 
 
+class _Scores(nn.Module):
+    """A network up to its last upsampling, which is part of the loss."""
+
+    def __init__(self, network: FCN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.scores(images)
+
+
 class Learner:
     """A network that learns; every step is a function of the weights, the batches, the seed and its number.
 
@@ -72,7 +83,7 @@ class Learner:
         if config.optimizer.ema:
             self._average = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)
         self.network = network
-        self._model, self._optimizer = self._fabric.setup(network, optimizer)
+        self._scores, self._optimizer = self._fabric.setup(_Scores(network), optimizer)
 
     @property
     def evaluated(self) -> FCN:
@@ -95,7 +106,7 @@ class Learner:
             loss = self._gradient(parts, step)
         if settings.clip_norm:
             self._fabric.clip_gradients(
-                self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
+                self._scores, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -117,13 +128,17 @@ class Learner:
             # Dropout: a function of seed and step, so that a resumed run draws what the unbroken one drew.
             torch.manual_seed(_seed(self.config.seed, step, part))
             images = normalized(batch["image"], self.normalization, self.device)
-            total, _ = cross_entropy_sum(
-                self._model(images),
-                mask,
-                self.ignore_index,
-                self.class_weights,
-                self.config.loss.label_smoothing,
-            )
+            scores = self._scores(images)
+            # A learned upsampling computes in the precision of the network's other layers.
+            with self._fabric.autocast():
+                total = cross_entropy_sum(
+                    scores,
+                    mask,
+                    self.ignore_index,
+                    self.class_weights,
+                    self.config.loss.label_smoothing,
+                    upsampling=self.network.upsampling((mask.shape[1], mask.shape[2])),
+                )
             share = mean_of(total, counted)
             self._fabric.backward(share)
             loss += share.detach()

@@ -5,14 +5,16 @@ Shapes: B batch, K classes, h,w logits, H,W labels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from sceneparse.errors import InputError
-
-BAND_BYTES = 64 * 2**20
+from sceneparse.kernels import bands, compiled, transposed
+from sceneparse.kernels.target import Gradients, Target
+from sceneparse.models.upsample import Upsampling
 
 
 def upsampled_cross_entropy(
@@ -25,8 +27,8 @@ def upsampled_cross_entropy(
     """Mean cross-entropy of bilinearly upsampled logits over the pixels that are not ignored.
 
     Equal in value and gradient to ``F.interpolate(logits, (H, W), mode="bilinear", align_corners=False)``
-    followed by ``F.cross_entropy``, in bands of rows whose scores are made again in the backward pass. Where
-    every pixel is ignored the loss is 0 with gradient 0, not nan.
+    followed by ``F.cross_entropy``. The gradient is made together with the value, block by block. Where every
+    pixel is ignored the loss is 0 with gradient 0, not nan.
 
     Args:
         logits: floating point (B, K, h, w), at any stride; h, w = H, W takes them as they are.
@@ -39,66 +41,105 @@ def upsampled_cross_entropy(
         float32 scalar.
 
     Raises:
-        InputError: shapes do not go together.
+        InputError: shapes do not go together, or a label is none of those above (on the CPU).
     """
-    return mean_of(*cross_entropy_sum(logits, labels, ignore_index, class_weights, label_smoothing))
+    total = cross_entropy_sum(logits, labels, ignore_index, class_weights, label_smoothing)
+    return mean_of(total, pixel_weight(labels, ignore_index, class_weights))
 
 
 def cross_entropy_sum(
-    logits: Tensor,
+    scores: Tensor,
     labels: Tensor,
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Sum of the weighted cross-entropies, and sum of the weights: the parts of a mean over many batches.
+    *,
+    upsampling: Upsampling | None = None,
+) -> Tensor:
+    """Sum of the weighted cross-entropies: what :func:`upsampled_cross_entropy` divides.
 
-    Takes and refuses what :func:`upsampled_cross_entropy` does; both are float32 scalars.
+    Args:
+        scores: floating point (B, C, h, w).
+        labels: and the rest as there.
+        ignore_index: likewise.
+        class_weights: likewise.
+        label_smoothing: likewise.
+        upsampling: how logits of the labels' size come from the scores, see
+            :meth:`sceneparse.models.fcn.FCN.upsampling`; None: bilinear, C = K. A learned kernel gets its
+            gradient too.
+
+    Returns:
+        float32 scalar.
     """
-    if logits.ndim != 4 or labels.ndim != 3 or len(logits) != len(labels):
+    upsampling = upsampling or Upsampling()
+    if scores.ndim != 4 or labels.ndim != 3 or len(scores) != len(labels):
         raise InputError(
-            f"logits (B, K, h, w) and labels (B, H, W) expected; got {tuple(logits.shape)} "
+            f"logits (B, K, h, w) and labels (B, H, W) expected; got {tuple(scores.shape)} "
             f"and {tuple(labels.shape)}"
         )
-    num_classes, h = logits.shape[1:3]
-    height, width = labels.shape[1:]
-    if class_weights is not None and class_weights.shape != (num_classes,):
-        raise InputError(f"{num_classes} class weights expected; got {tuple(class_weights.shape)}")
-    position = ((torch.arange(height, device=logits.device) + 0.5) * (h / height) - 0.5).clamp_(min=0)
-    above = position.long().clamp_(max=h - 1)
-    below = (above + 1).clamp_(max=h - 1)
-    fraction = (position - above).view(1, 1, -1, 1)
-    same_size = tuple(logits.shape[2:]) == (height, width)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(f"labels are integers; got {labels.dtype}")
+    classes = upsampling.num_classes(scores.shape[1])
+    if class_weights is not None and class_weights.shape != (classes,):
+        raise InputError(f"{classes} class weights expected; got {tuple(class_weights.shape)}")
+    target = Target(
+        labels, ignore_index, None if class_weights is None else class_weights.float(), label_smoothing
+    )
+    total: Tensor = _Loss.apply(scores, upsampling.kernel, upsampling, target, torch.is_grad_enabled())
+    return total
 
-    def band_sum(logits: Tensor, rows: slice) -> Tensor:
-        if same_size:
-            scores = logits[:, :, rows].float()
-        else:
-            scores = torch.lerp(
-                logits[:, :, above[rows]].float(), logits[:, :, below[rows]].float(), fraction[:, :, rows]
-            )
-            scores = F.interpolate(
-                scores, size=(scores.shape[2], width), mode="bilinear", align_corners=False
-            )
-        return F.cross_entropy(
-            scores,
-            labels[:, rows].long(),
-            weight=class_weights,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            reduction="sum",
+
+class _Loss(torch.autograd.Function):
+    """A loss whose gradient is made with it: nothing of the labels' size is kept for the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: Tensor,
+        kernel: Tensor | None,
+        upsampling: Upsampling,
+        target: Target,
+        with_gradient: bool,
+    ) -> Tensor:
+        of_scores, of_kernel = (with_gradient and needed for needed in ctx.needs_input_grad[:2])
+        found = _loss(scores.detach().float(), upsampling, target, of_scores, of_kernel)
+        ctx.save_for_backward(found.scores, found.kernel)
+        ctx.dtype, ctx.kernel_dtype = scores.dtype, None if kernel is None else kernel.dtype
+        return found.total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:
+        scores, kernel = ctx.saved_tensors
+        return (
+            None if scores is None else (scores * change).to(ctx.dtype),
+            None if kernel is None else (kernel * change).to(ctx.kernel_dtype),
+            None,
+            None,
+            None,
         )
 
-    band = max(1, BAND_BYTES // (4 * len(logits) * num_classes * width))
-    again = band < height and torch.is_grad_enabled() and logits.requires_grad
-    total = logits.new_zeros((), dtype=torch.float32)
-    for first in range(0, height, band):
-        rows = slice(first, first + band)
-        if again:
-            total = total + checkpoint(band_sum, logits, rows, use_reentrant=False, preserve_rng_state=False)
-        else:
-            total = total + band_sum(logits, rows)
-    return total, pixel_weight(labels, ignore_index, class_weights)
+
+def _loss(
+    scores: Tensor, upsampling: Upsampling, target: Target, of_scores: bool, of_kernel: bool
+) -> Gradients:
+    if upsampling.kernel is not None:
+        return transposed.loss(
+            scores,
+            upsampling.kernel.detach().float(),
+            target,
+            offset=upsampling.offset,
+            groups=upsampling.groups,
+            of_scores=of_scores,
+            of_kernel=of_kernel,
+        )
+    height, width = target.labels.shape[1:]
+    covered = upsampling.padded_size_hw or (height, width)
+    if compiled.can_take(scores):
+        found = compiled.loss(scores, target, covered, with_gradient=of_scores)
+        if found is not None:
+            return found
+    return bands.loss(scores, target, covered, with_gradient=of_scores)
 
 
 def pixel_weight(labels: Tensor, ignore_index: int = 255, class_weights: Tensor | None = None) -> Tensor:

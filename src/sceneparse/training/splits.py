@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +12,7 @@ from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.faults import Fault, FaultsError, counted
 from sceneparse.data.tally import faults_between
 from sceneparse.data.threads import all_cores
+from sceneparse.files import user_cache
 from sceneparse.training.progress import say
 
 MOST_WARNINGS = 5
@@ -79,14 +78,4 @@ def _say_faults(console: Console, left_out: list[Fault], warnings: list[Fault]) 
 
 def cache_folder(config: RunConfig) -> Path:
     """Folder of the pixel cache: the setting, or the user's cache folder."""
-    if config.data.cache is not None:
-        return Path(config.data.cache)
-    if "SCENEPARSE_CACHE" in os.environ:
-        return Path(os.environ["SCENEPARSE_CACHE"])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "sceneparse"
+    return user_cache() if config.data.cache is None else Path(config.data.cache)

@@ -15,8 +15,8 @@ from sceneparse.evaluation.confusion import Scores
 from sceneparse.evaluation.metric import SegmentationScores
 from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.normalization import Normalization
-from sceneparse.prediction.inference import normalized
-from sceneparse.training.loss import cross_entropy_sum
+from sceneparse.prediction.inference import normalized, scores_for
+from sceneparse.training.loss import cross_entropy_sum, pixel_weight
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def validate(
         for batch in loader:
             mask: Tensor = batch["mask"].to(device, non_blocking=True)
             images = normalized(batch["image"], normalization, device)
-            logits = model(images)
-            loss, counted = cross_entropy_sum(logits, mask, ignore_index)
-            total += loss
-            pixels += counted
-            labels = upsampled_argmax(logits, (mask.shape[1], mask.shape[2]))
+            size_hw = (mask.shape[1], mask.shape[2])
+            scores, upsampling = scores_for(model, images, size_hw)
+            total += cross_entropy_sum(scores, mask, ignore_index, upsampling=upsampling)
+            pixels += pixel_weight(mask, ignore_index)
+            labels = upsampled_argmax(scores, size_hw, upsampling=upsampling)
             metric.update(labels, mask)
             for row, index in enumerate(batch["index"].tolist()):
                 if index in keep:

@@ -1,0 +1,135 @@
+"""The C code, compiled on first use for the processor at hand by the compiler at hand, and kept.
+
+Without a compiler, or where anything about it fails, there is none and PyTorch does the work: a kernel is
+never worth a failed run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sceneparse.files import user_cache
+
+SOURCE = Path(__file__).with_name("bilinear.c")
+
+FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
+
+FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native", None)
+"""The first that the compiler takes."""
+
+SECONDS = 120.0
+"""A compiler that takes longer is stuck: it needs two."""
+
+_TRY = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).sceneparse_self_test())"
+
+
+class Kernels(NamedTuple):
+    """What there is.
+
+    Args:
+        library: the compiled code; None: PyTorch does the work.
+        said: the same in words, for ``sceneparse env``.
+    """
+
+    library: ctypes.CDLL | None
+    said: str
+
+
+@cache
+def kernels() -> Kernels:
+    """The compiled code, compiled now if need be (two seconds, once on a machine)."""
+    compiler = _compiler()
+    if compiler is None:
+        return Kernels(None, "PyTorch (no C compiler found)")
+    try:
+        folder, key = user_cache() / "kernels", _key(compiler)
+        kept = (path for path in folder.glob(f"bilinear-{key}-*.so") if _is_whole(path))
+        path = next(kept, None) or _compile(compiler, folder, key)
+        if not _is_ours(path):
+            return Kernels(None, f"PyTorch ({path} could have been written by another user)")
+        library = ctypes.CDLL(str(path))
+        for function in (library.sceneparse_loss, library.sceneparse_labels):
+            function.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+        return Kernels(library, f"compiled by {compiler}")
+    except (OSError, RuntimeError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return Kernels(None, f"PyTorch ({compiler} failed: {reason[:200]})")
+
+
+def _compiler() -> str | None:
+    if os.name != "posix":
+        return None
+    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _compile(compiler: str, folder: Path, key: str) -> Path:
+    """Compile, try it in a process of its own (it may crash), and put it in place whole.
+
+    Raises:
+        RuntimeError: it does not compile or does not work here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="making-") as scratch:
+        made = Path(scratch) / "bilinear.so"
+        for processor in FOR_THIS_PROCESSOR:
+            flags = [*FLAGS, processor] if processor else [*FLAGS]
+            if not _run([compiler, *flags, str(SOURCE), "-o", str(made), "-lm"]):
+                break
+        else:
+            raise RuntimeError("it does not compile the kernels")
+        if _run([sys.executable, "-c", _TRY, str(made)]):
+            raise RuntimeError("what it made does not work on this machine")
+        made.chmod(0o755)
+        path = folder / f"bilinear-{key}-{_digest(made.read_bytes())}.so"
+        made.replace(path)
+    return path
+
+
+def _run(command: list[str]) -> int:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=SECONDS, check=False).returncode
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"it took longer than {SECONDS:g} s") from None
+
+
+def _key(compiler: str) -> str:
+    """Changes with the source, the compiler and the processor: a home folder may be shared by machines."""
+    found = Path(compiler).resolve().stat()
+    parts = (SOURCE.read_bytes(), compiler, found.st_size, found.st_mtime_ns, *FLAGS, _processor())
+    return _digest(repr(parts).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is what its name says: a damaged library kills the process that loads it."""
+    return path.stem.endswith(f"-{_digest(path.read_bytes())}")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    told = {"vendor_id", "cpu family", "model", "model name", "flags", "Features", "CPU part", "isa"}
+    first = lines[: lines.index("")] if "" in lines else lines
+    return "\n".join(line for line in first if line.partition(":")[0].strip() in told)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody but this user and the administrator could have written it: loading it is running it."""
+    found = path.stat()
+    return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022

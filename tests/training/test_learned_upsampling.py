@@ -1,0 +1,115 @@
+"""The loss through a learned upsampling against F.conv_transpose2d and F.cross_entropy."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sceneparse.kernels import transposed
+from sceneparse.models.upsample import Upsampling
+from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
+
+TOLERANCE = 1e-5  # of the contract, float32
+WEIGHTS = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0, 1.5])
+
+
+def sample(factor, size_hw, *, low_hw=(4, 5), channels=6, classes=6, groups=1, ignored=0.2):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, channels, *low_hw, generator=generator)
+    kernel = torch.randn(channels, classes // groups, 2 * factor, 2 * factor, generator=generator)
+    labels = torch.randint(0, classes, (2, *size_hw), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < ignored] = 255
+    return scores.requires_grad_(), kernel.requires_grad_(), labels
+
+
+def plain(scores, kernel, labels, offset, groups, **options):
+    """In float64: what it should be, not another rounding of it."""
+    factor = kernel.shape[2] // 2
+    full = F.conv_transpose2d(scores.double(), kernel.double(), stride=factor, groups=groups)
+    height, width = labels.shape[1:]
+    logits = full[:, :, offset : offset + height, offset : offset + width]
+    options["weight"] = None if options.get("weight") is None else options["weight"].double()
+    return F.cross_entropy(logits, labels, ignore_index=255, **options)
+
+
+def compare(scores, kernel, labels, *, offset=0, groups=1, weights=None, smoothing=0.0):
+    upsampling = Upsampling(kernel=kernel, offset=offset, groups=groups)
+    total = cross_entropy_sum(scores, labels, 255, weights, smoothing, upsampling=upsampling)
+    ours = mean_of(total, pixel_weight(labels, 255, weights))
+    wanted = plain(scores, kernel, labels, offset, groups, weight=weights, label_smoothing=smoothing)
+    torch.testing.assert_close(ours.double(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    found = torch.autograd.grad(ours, (scores, kernel))
+    for gradient, expected in zip(found, torch.autograd.grad(wanted, (scores, kernel)), strict=True):
+        assert (gradient - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+@pytest.mark.parametrize("band_bytes", [1, 2**24])
+@pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
+@pytest.mark.parametrize(
+    ("factor", "offset", "size_hw"),
+    [(8, 4, (32, 40)), (8, 4, (29, 33)), (8, 31, (3, 8)), (2, 0, (10, 12)), (4, 2, (1, 1)), (1, 0, (5, 6))],
+)
+def test_value_and_gradients(factor, offset, size_hw, groups, band_bytes, monkeypatch):
+    monkeypatch.setattr(transposed, "BAND_BYTES_CPU", band_bytes)
+    scores, kernel, labels = sample(factor, size_hw, groups=groups)
+    labels[:, 0, 0] = 1
+    compare(scores, kernel, labels, offset=offset, groups=groups)
+
+
+@pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_and_label_smoothing(weights, smoothing, groups):
+    compare(
+        *sample(4, (16, 20), groups=groups), offset=2, groups=groups, weights=weights, smoothing=smoothing
+    )
+
+
+def test_other_channels_than_classes():
+    """As in the tutorial's decoder."""
+    compare(*sample(8, (30, 37), channels=17), offset=4)
+
+
+def test_one_score_and_one_class_more_than_a_byte():
+    compare(*sample(2, (3, 3), low_hw=(1, 1), classes=300, ignored=0.0), offset=1)
+
+
+def test_all_ignored_is_zero_with_zero_gradients():
+    scores, kernel, labels = sample(4, (16, 20), ignored=2.0)
+    total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))
+    loss = mean_of(total, pixel_weight(labels))
+    assert loss.item() == 0
+    assert not any(gradient.any() for gradient in torch.autograd.grad(loss, (scores, kernel)))
+
+
+def test_only_the_gradient_that_is_asked_for():
+    scores, kernel, labels = sample(4, (16, 20))
+    fixed = Upsampling(kernel=kernel.detach(), offset=2)
+    learned = Upsampling(kernel=kernel, offset=2)
+    (wanted, of_kernel) = torch.autograd.grad(
+        cross_entropy_sum(scores, labels, upsampling=learned), (scores, kernel)
+    )
+    (found,) = torch.autograd.grad(cross_entropy_sum(scores, labels, upsampling=fixed), scores)
+    assert torch.equal(found, wanted)
+    (found,) = torch.autograd.grad(cross_entropy_sum(scores.detach(), labels, upsampling=learned), kernel)
+    assert torch.equal(found, of_kernel)
+    with torch.no_grad():
+        assert not cross_entropy_sum(scores, labels, upsampling=learned).requires_grad
+
+
+def test_bfloat16_where_the_network_computes_in_it():
+    scores, kernel, labels = sample(8, (32, 40), channels=24)
+    upsampling = Upsampling(kernel=kernel, offset=4)
+    exact = cross_entropy_sum(scores, labels, upsampling=upsampling)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = cross_entropy_sum(scores, labels, upsampling=upsampling)
+    assert rough.dtype == torch.float32
+    assert rough.item() != exact.item()
+    torch.testing.assert_close(rough, exact, rtol=0.02, atol=0)
+    pairs = zip(
+        torch.autograd.grad(rough, (scores, kernel)),
+        torch.autograd.grad(exact, (scores, kernel)),
+        strict=True,
+    )
+    for found, expected in pairs:
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() < 0.03 * expected.norm()

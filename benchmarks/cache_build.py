@@ -7,7 +7,7 @@ the network's size in four ways, block after block in one run, so that all of th
 
 * Pillow, images: decode, resize with BILINEAR, in two processes;
 * Pillow, images and masks: the same, and masks decoded and resized with NEAREST;
-* ours, images: sceneparse.data.preprocess.read_prepared in two threads;
+* ours, images: read_picture and prepare_picture in two threads;
 * ours, all: PixelCache.open with two workers, which also counts every mask's values, compares every size and
   writes and syncs the cache file.
 
@@ -36,7 +36,8 @@ from provenance import write_result
 
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import open_dataset
-from sceneparse.data.preprocess import ResizePolicy, read_prepared
+from sceneparse.data.decode import read_picture
+from sceneparse.data.preprocess import ResizePolicy, prepare_picture
 from sceneparse.data.threads import mapped_in_order
 
 POLICY = ResizePolicy(mode="short-side", size=256)
@@ -113,7 +114,7 @@ class Block:
 
 
 def _prepared(path: Path) -> Pixels:
-    return read_prepared(path, POLICY)[0]
+    return prepare_picture(read_picture(path, target=POLICY.target_size), POLICY)
 
 
 def measure(folders: list[Path]) -> dict[str, object]:

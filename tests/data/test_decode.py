@@ -19,7 +19,7 @@ from sceneparse.data.decode import (
     upright_rgb,
 )
 from sceneparse.data.image_file import MAX_PIXELS
-from sceneparse.data.preprocess import ResizePolicy, read_prepared, resize_image
+from sceneparse.data.preprocess import ResizePolicy, prepare_picture, resize_image
 from sceneparse.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -293,7 +293,9 @@ def test_reduced_picture_is_close_to_the_full_one(tmp_path, kind, short_side):
         kind, {"subsampling": kind}
     )
     path = saved(tmp_path / "x.jpg", scene(601, 803), quality=90, **options)
-    small, picture = read_prepared(path, ResizePolicy(mode="short-side", size=short_side))
+    policy = ResizePolicy(mode="short-side", size=short_side)
+    picture = read_picture(path, target=policy.target_size)
+    small = prepare_picture(picture, policy)
     assert picture.scale == {37: 8, 75: 4, 149: 2, 280: 1}[short_side]
     exact = resize_image(read_image(path), small.shape[:2])
     assert np.abs(small.astype(int) - exact).mean() < 1.5
@@ -313,7 +315,8 @@ def test_reduced_picture_stays_in_place_to_a_tenth_of_a_pixel(tmp_path, orientat
     path = tmp_path / "x.jpg"
     Image.fromarray((ramp * 250).round().astype(np.uint8)).save(path, quality=100, subsampling=0, exif=exif)
     policy = ResizePolicy(mode="squash", size=(40, 40))
-    small, picture = read_prepared(path, policy)
+    picture = read_picture(path, target=policy.target_size)
+    small = prepare_picture(picture, policy)
     assert (picture.scale, picture.orientation) == (8, orientation)
     assert picture.size_hw == ((width, height) if orientation >= 5 else (height, width))
     line = (np.arange(40) + 0.5) / 40 * 250

@@ -10,14 +10,13 @@ Shapes: ``H, W`` rows and columns; images ``(H, W, 3)`` uint8 RGB; masks ``(H, W
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sceneparse.data.decode import Picture, read_picture
+from sceneparse.data.decode import Picture
 from sceneparse.errors import InputError, nearest
 
 MODES = ("short-side", "squash", "none")
@@ -169,20 +168,9 @@ def prepare_image(image: NDArray[np.uint8], policy: ResizePolicy) -> NDArray[np.
 
 
 def prepare_picture(picture: Picture, policy: ResizePolicy) -> NDArray[np.uint8]:
-    """A decoded file as uint8 (H, W, 3) at the size ``policy`` gives it."""
-    return resize_image(picture.pixels, policy.target_size(*picture.size_hw), box=picture.box)
+    """A decoded file as uint8 (H, W, 3) at the size ``policy`` gives it.
 
-
-def read_prepared(path: str | Path, policy: ResizePolicy) -> tuple[NDArray[np.uint8], Picture]:
-    """A file as the network sees it, and the picture it was made from, perhaps at reduced scale.
-
-    Training, evaluation and prediction all come this way, so that they see the same pixels.
-
-    Returns:
-        uint8 (H, W, 3) of ``policy.target_size``, and the picture as decoded.
-
-    Raises:
-        InputError: as :func:`~sceneparse.data.decode.read_picture`.
+    Training, evaluation and prediction all read with ``read_picture(path, target=policy.target_size)`` and
+    come this way, so that they see the same pixels.
     """
-    picture = read_picture(path, target=policy.target_size)
-    return prepare_picture(picture, policy), picture
+    return resize_image(picture.pixels, policy.target_size(*picture.size_hw), box=picture.box)

@@ -443,6 +443,7 @@ def test_ignored_names_merges_and_weights(tmp_path):
 def test_words_that_do_not_fit(tmp_path, line, expected):
     text = message(described(tmp_path, TEXT.replace("ignore: [255]", line)))
     assert expected in text or expected == "InputError"
+    assert "where:" in text
 
 
 def test_the_form_is_seen_or_said(tmp_path):

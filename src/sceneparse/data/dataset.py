@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sceneparse import labels as shipped
 from sceneparse.data.classes import SourceClasses
-from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles, read_dataset_file
+from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles, located, read_dataset_file
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.faults import Fault, FaultsError
 from sceneparse.data.forms import Masks, detect_form
@@ -180,10 +180,11 @@ class _Opening:
         )
         form = "color" if form is None and known == "index" and source.all_colored else known
         masks = Masks(source)
-        pairs = {
-            split: self._pairs(split, files, images[split], masks, form)
-            for split, files in self.splits.items()
-        }
+
+        def every_pair() -> dict[str, tuple[Pair, ...]]:
+            return {s: self._pairs(s, files, images[s], masks, form) for s, files in self.splits.items()}
+
+        pairs = located(self.said.path or self.said.root, every_pair)
         return Dataset(
             root=self.said.root,
             name=self.said.root.resolve().name,

@@ -16,8 +16,10 @@ from sceneparse.cli import main
 from sceneparse.data.check import Checked, check
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.faults import ERRORS, WARNINGS, WHY, Fault
+from sceneparse.data.tally import Tally, faults_between
 from sceneparse.data.values import MOST_KEPT
 from sceneparse.errors import InputError
+from sceneparse.labels import LabelSet
 
 CAMVID = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "camvid"
 
@@ -329,3 +331,55 @@ def test_classes_are_not_judged_where_nothing_is_sound(tmp_path):
     masks = {"train/a": numbers(0, 255), "val/a": numbers(0, 255)}
     found = checked(small(tmp_path, "classes: [background, tumor]\n", masks))
     assert {fault.kind for fault in found.faults} == {"binary"}
+
+
+def test_equal_digests_of_other_files_are_no_duplicates(tmp_path):
+    tallies = {}
+    for split in ("train", "val"):
+        path = tmp_path / f"{split}.png"
+        path.write_text(split)
+        tallies[split] = Tally.empty(1)
+        tallies[split].images, tallies[split].digests = [("a", path)], [(5, 1234)]
+        tallies[split].pixels[0] = 1
+    one = LabelSet(names=("a",), file_numbers=(0,), palette=((0, 0, 0),))
+    assert faults_between(tallies, one) == []
+    (tmp_path / "val.png").write_text("train")
+    assert [fault.kind for fault in faults_between(tallies, one)] == ["duplicate"]
+    (tmp_path / "val.png").unlink()
+    assert faults_between(tallies, one) == []
+
+
+# ---------------------------------------------------------------- forms without a size of their own
+
+
+def yolo(root: Path, names: str) -> Path:
+    for stem in ("a", "b"):
+        picture(root / "images" / "train" / f"{stem}.png")
+        path = root / "labels" / "train" / f"{stem}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 0 0 0.5 0 0.5 1 0 1\n")
+    (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
+    (root / "images" / "train" / "a.png").write_bytes(b"")
+    return root
+
+
+def test_a_mask_without_a_size_is_not_judged_without_its_image(tmp_path):
+    found = checked(yolo(tmp_path, "[road]"))
+    assert [(fault.kind, fault.stem) for fault in found.stops] == [("empty-file", "a"), ("uncovered", "b")]
+
+
+def test_a_mask_without_a_size_is_not_counted_without_its_image(tmp_path):
+    found = checked(yolo(tmp_path, "[road, background]"))
+    assert [(fault.kind, fault.stem) for fault in found.stops] == [("empty-file", "a")]
+    assert found.numbers["train"].sum() == SIZE[0] * SIZE[1]
+
+
+def test_the_file_among_several_is_named(tmp_path):
+    picture(tmp_path / "images" / "train" / "a.png")
+    for name in ("car", "road", "sky"):
+        mask(
+            tmp_path / "masks" / "train" / "a" / f"{name}.png", np.full(SIZE, 255 * (name == "sky"), np.uint8)
+        )
+    (tmp_path / "masks" / "train" / "a" / "road.png").write_bytes(b"")
+    (fault,) = checked(tmp_path).stops
+    assert fault.files == (tmp_path / "masks" / "train" / "a" / "road.png",)

@@ -15,7 +15,7 @@ from sceneparse.report.check_sheet import COLUMNS, FAULTS, SAMPLES, TILE, check_
 
 SAID = "classes: [{number: 0, name: sky, color: [0, 0, 250]}, {number: 1, name: road, color: [250, 0, 0]}]\n"
 SIZE = (150, 200)
-"""Half of a tile: drawn at twice its size, every pixel a square of four."""
+"""Half of a tile: drawn at twice its size."""
 
 
 def write(
@@ -118,3 +118,25 @@ def test_command_line_writes_it_though_faults_stop(tmp_path, capsys):
         assert image.width < 1800
     assert main(["check", str(tmp_path), "--sheet", str(tmp_path)]) == 2
     assert "a folder is where the file" in capsys.readouterr().err
+
+
+def test_up_is_up(tmp_path):
+    write(tmp_path, "train", "a", left_right(0, 0))
+    pixels = np.full((*SIZE, 3), 20, np.uint8)
+    pixels[: SIZE[0] // 2] = 220
+    Image.fromarray(pixels).save(tmp_path / "images/train/a.png")
+    page = sheet(tmp_path)
+    bright, dark = (
+        np.nonzero(np.abs(page.astype(int) - c).max(-1) <= 1)[0] for c in ((110, 110, 235), (10, 10, 135))
+    )
+    assert min(len(bright), len(dark)) > 0.95 * TILE[0] * TILE[1] / 2
+    assert bright.max() < dark.min()
+
+
+def test_image_and_mask_of_a_fault_stay_in_one_row(tmp_path):
+    """Two tiles, one, and two again: the last two begin a new row."""
+    for stem in ("a", "c"):
+        write(tmp_path, "train", stem, np.ones((75, 100), np.uint8))
+    write(tmp_path, "train", "b", left_right(0, 9))
+    page = sheet(tmp_path)
+    assert 2 * 150 * 200 <= has(page, (250, 0, 0)) < 2 * 150 * 200 + 400

@@ -177,3 +177,26 @@ def test_nothing_heavy_is_imported():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"torch", "scipy", "matplotlib", "lightning", "timm", "rich", "pandas"}
+
+
+def test_a_shared_document_is_named_once():
+    faults = tuple(
+        Fault(
+            kind="values",
+            what=f"{i}.jpg: annotation 7 is of category 9",
+            fix="f",
+            files=(Path("/x/coco.json"),),
+        )
+        for i in range(5)
+    )
+    said = check_text(found(faults), data="d")
+    assert said.count("/x/coco.json") == 1
+    assert said.count("is of category 9") == 5
+
+
+def test_paths_in_sentences_are_whole():
+    long = "/folders" * 20
+    said = check_text(
+        found((values_fault(1, fix=f"correct the line in {long}/x-y.txt, or not"),)), data="d", width=60
+    )
+    assert f"{long}/x-y.txt," in said

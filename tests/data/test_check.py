@@ -357,7 +357,7 @@ def yolo(root: Path, names: str) -> Path:
         picture(root / "images" / "train" / f"{stem}.png")
         path = root / "labels" / "train" / f"{stem}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("0 0 0 0.5 0 0.5 1 0 1\n")
+        path.write_text("0 0 0.75 1 0.75 1 1 0 1\n")
     (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
     (root / "images" / "train" / "a.png").write_bytes(b"")
     return root

@@ -201,12 +201,17 @@ def _explained(
     """Faults of values, told in view of all masks: a mask of 0 and 255 alone asks what 255 is; among masks
     that hold classes, its 255 is one more value outside the list."""
     seen = np.flatnonzero(sum(numbers.values(), np.zeros(MAX_FILE_NUMBER + 1, np.int64)))
+    told: dict[tuple[int | str, ...], tuple[str, str]] = {}  # thousands of masks may have the same fault
     explained = []
     for fault in faults:
         if fault.kind in ("binary", "values") and fault.values and dataset.form == "index":
-            found = [(int(value), pixels) for value, pixels in fault.values]
-            error = values_error(found, seen, dataset.labels)
-            what = fault.what if error.kind == fault.kind else error.what
-            fault = replace(fault, kind=error.kind, what=what, fix=error.fix or fault.fix)
+            strange = tuple(value for value, _ in fault.values)
+            if strange not in told or told[strange][0] != fault.kind:
+                found = [(int(value), pixels) for value, pixels in fault.values]
+                error = values_error(found, seen, dataset.labels)
+                told[strange] = error.kind, error.fix or fault.fix
+                if error.kind != fault.kind:
+                    fault = replace(fault, what=error.what)
+            fault = replace(fault, kind=told[strange][0], fix=told[strange][1])
         explained.append(fault)
     return explained

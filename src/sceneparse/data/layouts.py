@@ -225,7 +225,9 @@ def recognised() -> str:
     """All layouts, a line each, for messages."""
     lines = [f"         {layout.title:22}{layout.shape}" for layout in LAYOUTS.values()]
     lines.append(f"         {'YOLO':22}data.yaml + images/train + labels/train")
-    lines.append(f"         {'any other':22}dataset.yaml, which says where images and masks are")
+    lines.append(
+        f"         {'any other':22}dataset.yaml says where they are (check --write-yaml proposes one)"
+    )
     return "recognised layouts:\n" + "\n".join(lines)
 
 

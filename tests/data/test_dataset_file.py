@@ -220,7 +220,7 @@ def test_faults_are_named(tmp_path, text, expected):
             "classes: [",
             "\t",
             "!!binary x",
-            "a: !!set 3",
+            *("a: !!set 3", "a: !!timestamp x", "a: !!bool x", "a: !!int ''", "a: !!float x"),
         ),
     ],
 )

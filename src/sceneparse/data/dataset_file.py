@@ -385,7 +385,7 @@ def parse_yaml(path: Path) -> dict[str, Any]:
     text = read_text(path, most=MAX_YAML_BYTES)
     try:
         values = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
+    except Exception as error:  # PyYAML raises anything at all over tags like !!timestamp x
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]

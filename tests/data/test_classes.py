@@ -118,6 +118,11 @@ def test_names_and_numbers_given_twice():
     assert len(many) < 1000
 
 
+def test_names_without_end():
+    assert SourceClasses.numbered(["x" * 1000]).names == ("x" * 1000,)
+    assert "1001 characters" in message(lambda: SourceClasses.numbered(["a", "x" * 1001]))
+
+
 def test_long_class_lists_are_no_slower_than_their_length():
     names = [f"n{i}" for i in range(30_000)]
     began = time.monotonic()

@@ -9,6 +9,9 @@ from functools import cached_property
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import Color, LabelSet, distinct_colors, given_twice
 
+MAX_NAME = 1000
+"""Characters that a class name may have; with more it is some other text."""
+
 BACKGROUND_NAMES = ("background", "_background_", "__background__", "bg", "unlabeled", "unlabelled")
 """Classes that take the pixels which no polygon and no class file covers, without being told."""
 
@@ -25,7 +28,7 @@ class SourceClasses:
         uncovered: source number of pixels that no polygon and no class file covers; None: nobody has said.
 
     Raises:
-        InputError: lengths differ, or a name or number is given twice.
+        InputError: a name or number is given twice, or a name is endless.
     """
 
     names: tuple[str, ...]
@@ -39,6 +42,11 @@ class SourceClasses:
         for what, values in (("name", self.names), ("number", self.numbers)):
             if twice := given_twice(values):
                 raise InputError(f"class {what} given twice: {twice}", fix=f"give every class its own {what}")
+        longest = max(map(len, self.names), default=0)
+        if longest > MAX_NAME:
+            raise InputError(
+                f"a class name of {longest} characters; at most {MAX_NAME} can be read", fix="shorten it"
+            )
 
     @classmethod
     def numbered(cls, names: Sequence[str], *, colors: Sequence[Color | None] | None = None) -> SourceClasses:

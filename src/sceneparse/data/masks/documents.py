@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sceneparse.data.classes import MAX_NAME
 from sceneparse.data.image_file import MAX_PIXELS
 from sceneparse.errors import InputError
 
@@ -82,7 +83,7 @@ def shown(value: object) -> str:
 
 def is_name(value: object) -> bool:
     """Whether a value is text that can be a name: not blank or endless, no halves of characters."""
-    if not isinstance(value, str) or not value.strip() or len(value) > 1000:
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME:
         return False
     try:
         value.encode()

@@ -128,8 +128,8 @@ def _fault_tiles(pair: Pair, fault: Fault, labels: LabelSet) -> list[_Tile]:
     if image is not None and numbers is not None and numbers.shape == image.size_hw:
         picture = _overlay(image.pixels, numbers, labels)
         return [_Tile(picture=picture, name=pair.stem, note=_note(fault), color=color)]
-    sizes = [size for size in (image and image.size_hw, numbers is not None and numbers.shape) if size]
-    scale = min((TILE[i] / max(size[i] for size in sizes) for i in (0, 1)), default=1.0)
+    sizes = [*([] if image is None else [image.size_hw]), *([] if numbers is None else [numbers.shape])]
+    scale = min(TILE[i] / max((size[i] for size in sizes), default=1) for i in (0, 1))
     tiles = []
     left = _blank(TILE)
     if image is not None:

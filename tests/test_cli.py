@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -354,3 +355,12 @@ def test_predict_in_a_terminal_that_knows_ascii_only(scene_run, scene_data, tmp_
 
 def test_train_arguments_parse(tmp_path):
     assert cli.parse(train_arguments(tmp_path, tmp_path / "run")).steps == 20
+
+
+def test_nobody_reads_the_error():
+    code = "import sys; from sceneparse.cli import main; sys.exit(main(['check', 'nowhere at all']))"
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=write, check=False)
+    os.close(write)
+    assert process.returncode == 2

@@ -122,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(what: str, code: int) -> int:
-    print(f"error: {what}" if code != INTERRUPTED else what, file=sys.stderr)
+    try:
+        print(f"error: {what}" if code != INTERRUPTED else what, file=sys.stderr, flush=True)
+    except BrokenPipeError:  # 2>&1 | head: the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return code
 
 

@@ -125,8 +125,8 @@ def test_names_without_end():
 
 def test_long_class_lists_are_no_slower_than_their_length():
     names = [f"n{i}" for i in range(30_000)]
-    began = time.monotonic()
+    began = time.process_time()
     classes = SourceClasses.numbered(names).ignoring([*names[:100], *range(30_000, 60_000)])
     labels = classes.label_set({"all": names[100:20_000]})
     assert labels.num_classes == 10_001
-    assert time.monotonic() - began < 5  # 0.2 s where nothing else runs; a minute if squared
+    assert time.process_time() - began < 5  # 0.2 s; a minute if squared

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sceneparse.data import dataset_file
 from sceneparse.data.classes import SourceClasses
 from sceneparse.data.dataset_file import SplitFiles, parse_yaml, read_dataset_file
 from sceneparse.errors import InputError
@@ -246,7 +247,7 @@ def test_line_numbers(tmp_path):
         ("classes: " + "[" * 300_000, "nested more than 50 deep"),
         ("- " * 300_000, "nested more than 50 deep"),
         ("\n".join(" " * i + f"k{i}:" for i in range(600)), "nested more than 50 deep"),
-        ("ignore: [" + "255, " * 60_000 + "]", "more than 50000 values"),
+        ("ignore: [" + "255, " * 10_000 + "]", "more than 9000 values"),
         ("a: " + "x" * 2**20, "over 1048576 bytes"),
         (
             "\n".join(
@@ -257,19 +258,20 @@ def test_line_numbers(tmp_path):
             ),
             "aliases",
         ),
-        ("classes: [" + "a, " * 20_000 + "a]", "given twice: a"),
-        ("ignore: [" + ", ".join(f"n{i}" for i in range(20_000)) + "]", ""),
+        ("classes: [" + "a, " * 8_000 + "a]", "given twice: a"),
+        ("ignore: [" + ", ".join(f"n{i}" for i in range(8_000)) + "]", ""),
     ],
 )
-def test_long_and_deep_texts_take_seconds_at_most(tmp_path, text, expected):
+def test_long_and_deep_texts_take_seconds_at_most(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setattr(dataset_file, "MAX_YAML_VALUES", 9_000)
     path = written(tmp_path, text)
-    began = time.monotonic()
+    began = time.process_time()
     found = SourceClasses.numbered(["sky"])
     with pytest.raises(InputError) as caught:
         read_dataset_file(path).labels(lambda: found)
     assert expected in str(caught.value)
     assert len(str(caught.value)) < 2000
-    assert time.monotonic() - began < 15  # below one where nothing else runs
+    assert time.process_time() - began < 5  # below one
 
 
 def test_no_file(tmp_path):

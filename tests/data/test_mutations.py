@@ -20,7 +20,7 @@ CASES = 150
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> list:
     folder = tmp_path_factory.mktemp("mutations")
-    return list(run_cases(range(CASES), folder, {"small": small_truth()}))
+    return list(run_cases(range(CASES), folder, {"small": small_truth()}, limit_s=90))
 
 
 def test_nothing_but_a_fault_or_an_input_error_comes_of_it(results):

@@ -334,8 +334,8 @@ def _leftover(path: Path, names: Sequence[str], split: str | None) -> Fault:
     return Fault(
         kind="missing-image",
         what=f"the mask {path.name} belongs to no image and class (classes: {some})",
-        fix="call it as its image is called if it holds all classes, STEM_CLASS.png (names of an image and of "
-        "a class) if it holds one, or remove it",
+        fix="call it as its image is called if it holds all classes, STEM_CLASS.png (names of an image and "
+        "of a class) if it holds one, or remove it",
         files=(path,),
         split=split,
     )

@@ -146,7 +146,9 @@ def _evaluate_arguments(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help=_MODEL)
     parser.add_argument("data", metavar="DATA", help=_DATA)
     parser.add_argument("--split", default="val", metavar="NAME", help="val (default), train or test")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files with faults, and say how many")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out files with faults, and say how many"
+    )
     _add_absent(parser)
     _add_averaging(parser)
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")

@@ -19,9 +19,9 @@ from sceneparse.data import cache as cache_module
 from sceneparse.data import cache_build, pixelfile
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import open_dataset
-from sceneparse.data.threads import mapped_in_order
 from sceneparse.data.lock import process_lock
 from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.data.threads import mapped_in_order
 from sceneparse.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -20,7 +20,7 @@ from sceneparse.data.faults import Fault, title
 from sceneparse.data.inspect import Inspection, inspect_pair
 from sceneparse.data.pairs import Pair
 from sceneparse.data.tally import Tally, faults_between
-from sceneparse.data.threads import all_cores, mapped_in_order, progress_bar
+from sceneparse.data.threads import decoding_threads, mapped_in_order, progress_bar
 from sceneparse.data.values import meanings, values_error
 from sceneparse.errors import InputError, nearest
 from sceneparse.labels import MAX_FILE_NUMBER
@@ -137,7 +137,7 @@ def check(
     Args:
         dataset: opened with ``keep_faults=True``.
         splits: which; all that are there by default.
-        workers: threads; one a core by default.
+        workers: threads; by default as many as keep every core at work.
         progress: show a bar on standard error.
 
     Raises:
@@ -158,7 +158,7 @@ def check(
 
     with (
         progress_bar("checking", len(work), shown=progress) as advance,
-        contextlib.closing(mapped_in_order(inspect, work, workers or all_cores())) as inspections,
+        contextlib.closing(mapped_in_order(inspect, work, workers or decoding_threads())) as inspections,
     ):
         for (name, pair), inspection in zip(work, inspections, strict=True):
             tallies[name].add(pair, inspection)

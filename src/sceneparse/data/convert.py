@@ -32,7 +32,7 @@ from sceneparse.data.inspect import Inspection, inspect_pair
 from sceneparse.data.lock import process_lock
 from sceneparse.data.pairs import Pair
 from sceneparse.data.tally import Tally, faults_between
-from sceneparse.data.threads import all_cores, mapped_in_order, progress_bar
+from sceneparse.data.threads import decoding_threads, mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.files import NO_SPACE, write_text
 from sceneparse.labels import Color, LabelSet
@@ -84,7 +84,7 @@ def convert(
         dataset: opened with ``keep_faults=True``.
         folder: the new data set; not there yet, or empty.
         skip_bad: leave out files with faults instead of raising.
-        workers: threads; one a core by default.
+        workers: threads; by default as many as keep every core at work.
         progress: show a bar on standard error.
         command: that is told in ``dataset.yaml``.
 
@@ -158,7 +158,7 @@ def _write_pairs(
     one = partial(_write_pair, labels=dataset.labels, place=place, hopeless=hopeless)
     with (
         progress_bar("converting", len(work), shown=progress) as advance,
-        contextlib.closing(mapped_in_order(one, work, workers or all_cores())) as inspections,
+        contextlib.closing(mapped_in_order(one, work, workers or decoding_threads())) as inspections,
     ):
         for (split, pair), inspection in zip(work, inspections, strict=True):
             tallies[split].add(pair, inspection)

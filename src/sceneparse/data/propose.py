@@ -82,7 +82,7 @@ def propose(
     Args:
         root: the folder.
         file: where the file is to be; in the folder by default.
-        workers: threads; one a core by default.
+        workers: threads; by default as many as keep every core at work.
         progress: show a bar on standard error.
 
     Raises:

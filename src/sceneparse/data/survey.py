@@ -15,7 +15,7 @@ from sceneparse.data.dataset import Dataset
 from sceneparse.data.decode import image_size, read_mask_pixels
 from sceneparse.data.masks.source import MaskSource
 from sceneparse.data.pairs import Pair
-from sceneparse.data.threads import all_cores, mapped_in_order, progress_bar
+from sceneparse.data.threads import decoding_threads, mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.labels import MAX_FILE_NUMBER, Color, value_counts
 
@@ -79,7 +79,7 @@ def survey(dataset: Dataset, *, workers: int | None = None, progress: bool = Fal
 
     Args:
         dataset: its form and pairs count.
-        workers: threads; one a core by default.
+        workers: threads; by default as many as keep every core at work.
         progress: show a bar on standard error.
     """
     pairs = [pair for those in dataset.splits.values() for pair in those]
@@ -98,7 +98,7 @@ def survey(dataset: Dataset, *, workers: int | None = None, progress: bool = Fal
 
     with (
         progress_bar("reading the masks", len(pairs), shown=progress) as advance,
-        contextlib.closing(mapped_in_order(counted, pairs, workers or all_cores())) as results,
+        contextlib.closing(mapped_in_order(counted, pairs, workers or decoding_threads())) as results,
     ):
         for result in results:
             if isinstance(result, InputError):

@@ -16,9 +16,13 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def all_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def decoding_threads() -> int:
+    """Threads that keep every core at work that this process may use.
+
+    One more than cores: while a thread waits for Python's lock, another decodes.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 def mapped_in_order(

@@ -67,8 +67,8 @@ def _binary(found: Sequence[tuple[int, int]], seen: NDArray[np.integer], labels:
         f"list: is it {f'the class {name!r}' if names else 'a class'}, or is it ignored? {labels.describe()}",
         kind="binary",
         values=found,
-        fix=f"say it in dataset.yaml: `classes: {{0: {quoted(ground)}, 255: {quoted(name)}}}` if 255 is a class, "
-        "`ignore: [255]` if it is to have no effect",
+        fix=f"say it in dataset.yaml: `classes: {{0: {quoted(ground)}, 255: {quoted(name)}}}` if 255 is a "
+        "class, `ignore: [255]` if it is to have no effect",
     )
 
 

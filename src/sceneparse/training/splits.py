@@ -11,7 +11,7 @@ from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.faults import Fault, FaultsError, counted
 from sceneparse.data.tally import faults_between
-from sceneparse.data.threads import all_cores
+from sceneparse.data.threads import decoding_threads
 from sceneparse.files import user_cache
 from sceneparse.training.progress import say
 
@@ -46,7 +46,7 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
                 config.data.policy,
                 mask_size=mask_size,
                 folder=cache_folder(config),
-                workers=all_cores(),
+                workers=decoding_threads(),
                 progress=True,
                 skip_bad=config.data.skip_bad,
             )

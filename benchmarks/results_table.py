@@ -51,12 +51,39 @@ def _startup(f: Figures) -> str:
     return f"{f['second_start_s']:.1f} s to the first step (first start: {f['first_start_s']:.0f} s)"
 
 
+def _check(f: Figures) -> str:
+    return f"{f['ratio_of_best']:.2f} times the time of decoding alone ({f['check_best_s']:.1f} s)"
+
+
+def _mutations(f: Figures) -> str:
+    outcomes = f["outcomes"]
+    bad = f["cases"] - outcomes["read"] - outcomes["named"]
+    return (
+        f"{outcomes['read']} read, {outcomes['named']} named, {bad} otherwise; slowest {f['slowest_s']:.0f} s"
+    )
+
+
+def _cache(f: Figures) -> str:
+    return (
+        f"images {f['ratio_images']:.1f}x as fast, with their full-size masks "
+        f"{f['ratio_images_and_masks']:.1f}x; {f['mean_difference_levels']:.1f} grey levels apart"
+    )
+
+
+def _augment(f: Figures) -> str:
+    return f"{f['samples_per_s']:,.0f} a second and core; the plain way {f['ratio']:.1f} times slower"
+
+
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "demo": ("`sceneparse demo`, built-in scenes, from random weights", _demo),
     "camvid-cpu": ("CamVid **val** (void ignored), `--recipe camvid-cpu`, from random weights", _camvid),
     "ade20k_steps": ("FCN-8s VGG19, 150 classes, 20 steps on three ADE20K pictures", _ade),
     "compare_pytorch_fcn": ("logits against pytorch-fcn's, same random weights", _fcn),
     "kill_resume": ("kill -9 and `--resume` against the unbroken run", _kills),
+    "check_speed": ("`sceneparse check` on CamVid, 468 pairs, against Pillow in two processes", _check),
+    "mutations": ("2,000 data sets with one file damaged", _mutations),
+    "cache_build": ("pixel cache from 12-megapixel JPEGs, against Pillow in two processes", _cache),
+    "augment": ("augmented 224x224 samples, from cache to batch", _augment),
     "startup": ("20,000 small pictures, second start", _startup),
 }
 

@@ -139,9 +139,7 @@ def evaluate(
     if label_set is not None and isinstance(data, Dataset):
         raise InputError("label_set has no effect on an open data set", fix="give it to open_dataset")
     check_options("auto", scales)
-    dataset = data if isinstance(data, Dataset) else open_dataset(
-        data, label_set=label_set, keep_faults=True
-    )
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, label_set=label_set, keep_faults=True)
     predictor = model if isinstance(model, Predictor) else load(model, device=device or "auto")
     labels = predictor.labels
     folder = None if out is None else output_folder(out)

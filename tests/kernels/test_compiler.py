@@ -50,9 +50,9 @@ def test_compiled_once_and_found_again(folder, monkeypatch):
 @pytest.mark.usefixtures("needs_compiler")
 def test_other_source_is_another_file(folder, tmp_path, monkeypatch):
     assert kernels().library is not None
-    other = tmp_path / "bilinear.c"
-    other.write_text(compiler.SOURCE.read_text() + "\n")
-    monkeypatch.setattr(compiler, "SOURCE", other)
+    other = tmp_path / "bilinear.h"
+    other.write_text(compiler.HEADER.read_text() + "\n")
+    monkeypatch.setattr(compiler, "HEADER", other)
     kernels.cache_clear()
     assert kernels().library is not None
     assert len(list(folder.iterdir())) == 2
@@ -92,7 +92,7 @@ def test_a_compiler_that_hangs(folder, tmp_path, monkeypatch):
 def test_code_that_crashes_is_not_kept(folder, tmp_path, monkeypatch):
     crashing = tmp_path / "crash.c"
     crashing.write_text("int sceneparse_self_test(void) { return *(volatile int *)0; }\n")
-    monkeypatch.setattr(compiler, "SOURCE", crashing)
+    monkeypatch.setattr(compiler, "SOURCES", (crashing,))
     assert "does not work on this machine" in kernels().said
     assert not list(folder.iterdir())
 

@@ -49,17 +49,19 @@ def test_mixing_upsampling_is_interpolation_of_mixed_channels():
     assert mixed.std() == pytest.approx(1.0, abs=0.1)  # the variance of the input is kept
 
 
-@pytest.fixture(params=["compiled", "PyTorch", "PyTorch, small blocks"])
+@pytest.fixture(params=["compiled", "compiled, large pieces", "PyTorch", "PyTorch, small blocks"])
 def way(request, monkeypatch):
     """Every way to find the labels of bilinearly upsampled scores on a CPU."""
-    if request.param == "compiled":
+    if request.param.startswith("compiled"):
         if kernels().library is None:
             pytest.skip(kernels().said)
+        if request.param == "compiled, large pieces":
+            monkeypatch.setattr(compiled, "PIECES", 3)
     else:
         monkeypatch.setattr(compiled, "can_take", lambda scores: False)
     if request.param == "PyTorch, small blocks":
-        monkeypatch.setattr(bands, "BLOCK_BYTES_CPU", 2000)
-        monkeypatch.setattr(bands, "BLOCK_COLUMNS_CPU", 7)
+        monkeypatch.setattr(bands, "BLOCK_BYTES_CPU", 20_000)
+        monkeypatch.setattr(bands, "BLOCK_COLUMNS_CPU", 19)
 
 
 SIZES = [
@@ -173,6 +175,7 @@ class LargestTensor(TorchDispatchMode):
 def test_full_resolution_scores_are_never_held(compile, monkeypatch):
     if not compile:
         monkeypatch.setattr(compiled, "can_take", lambda scores: False)
+        monkeypatch.setattr(bands, "BLOCK_BYTES_CPU", 2**18)
     logits = torch.randn(1, 20, 16, 16)
     with LargestTensor() as largest:
         upsampled_argmax(logits, (512, 512))

@@ -1,4 +1,4 @@
-"""Loss and labels of bilinearly upsampled scores by the C code in ``bilinear.c``.
+"""Loss and labels of bilinearly upsampled scores by the C code in ``loss.c`` and ``labels.c``.
 
 Shapes: B batch, K classes, h,w scores, H,W labels.
 """
@@ -26,7 +26,7 @@ _Strides = ctypes.c_int64 * 4
 
 
 class _Job(ctypes.Structure):
-    """``Job`` of bilinear.c."""
+    """``Job`` of bilinear.h."""
 
     _fields_ = (
         ("scores", ctypes.c_void_p),

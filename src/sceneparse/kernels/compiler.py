@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from sceneparse.files import user_cache
 
-SOURCE = Path(__file__).with_name("bilinear.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("loss.c", "labels.c"))
+HEADER = Path(__file__).with_name("bilinear.h")
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 
@@ -53,7 +54,7 @@ def kernels() -> Kernels:
         return Kernels(None, "PyTorch (no C compiler found)")
     try:
         folder, key = user_cache() / "kernels", _key(compiler)
-        kept = (path for path in folder.glob(f"bilinear-{key}-*.so") if _is_whole(path))
+        kept = (path for path in folder.glob(f"kernels-{key}-*.so") if _is_whole(path))
         path = next(kept, None) or _compile(compiler, folder, key)
         if not _is_ours(path):
             return Kernels(None, f"PyTorch ({path} could have been written by another user)")
@@ -81,17 +82,17 @@ def _compile(compiler: str, folder: Path, key: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="making-") as scratch:
-        made = Path(scratch) / "bilinear.so"
+        made = Path(scratch) / "kernels.so"
         for processor in FOR_THIS_PROCESSOR:
             flags = [*FLAGS, processor] if processor else [*FLAGS]
-            if not _run([compiler, *flags, str(SOURCE), "-o", str(made), "-lm"]):
+            if not _run([compiler, *flags, *map(str, SOURCES), "-o", str(made), "-lm"]):
                 break
         else:
             raise RuntimeError("it does not compile the kernels")
         if _run([sys.executable, "-c", _TRY, str(made)]):
             raise RuntimeError("what it made does not work on this machine")
         made.chmod(0o755)
-        path = folder / f"bilinear-{key}-{_digest(made.read_bytes())}.so"
+        path = folder / f"kernels-{key}-{_digest(made.read_bytes())}.so"
         made.replace(path)
     return path
 
@@ -106,7 +107,8 @@ def _run(command: list[str]) -> int:
 def _key(compiler: str) -> str:
     """Changes with the source, the compiler and the processor: a home folder may be shared by machines."""
     found = Path(compiler).resolve().stat()
-    parts = (SOURCE.read_bytes(), compiler, found.st_size, found.st_mtime_ns, *FLAGS, _processor())
+    code = [path.read_bytes() for path in (*SOURCES, HEADER)]
+    parts = (code, compiler, found.st_size, found.st_mtime_ns, FLAGS, _processor())
     return _digest(repr(parts).encode())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 RUN = 8
-"""Pixels that the C code does together; the constant of the same name in bilinear.c."""
+"""Pixels that the C code does together; the constant of the same name in bilinear.h."""
 
 
 class Taps(NamedTuple):

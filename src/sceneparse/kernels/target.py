@@ -1,6 +1,6 @@
 """What the loss of a pixel is measured against, and the softmax loss of scores that are at hand.
 
-Shapes: B batch, K classes, H,W labels, ... pixels in any arrangement.
+Shapes: B batch, K classes, H,W labels.
 """
 
 from __future__ import annotations
@@ -46,42 +46,45 @@ class Gradients(NamedTuple):
     kernel: Tensor | None = None
 
 
-def softmax_loss(scores: Tensor, labels: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def softmax_loss(scores: Tensor, labels: Tensor, target: Target, *, dim: int) -> tuple[Tensor, Tensor]:
     """Sum of the cross-entropies, and the gradient of it.
 
     Args:
-        scores: float32 (..., K).
-        labels: (...), of ``target`` or a part of it.
+        scores: float32, pixels in any arrangement and K classes along ``dim``.
+        labels: of the pixels, in the same arrangement; those of ``target`` or a part of them.
         target: how they count; smoothing and weights as in ``F.cross_entropy``.
+        dim: 0 or -1.
 
     Returns:
-        float64 scalar, and float32 (..., K).
+        float64 scalar, and float32 like ``scores``.
     """
-    classes = scores.shape[-1]
+    classes = scores.shape[dim]
     counted = labels != target.ignore_index
-    index = labels.long().where(counted, 0).unsqueeze(-1)
+    index = labels.long().where(counted, 0)
     weights = target.class_weights
-    weight = counted.float() if weights is None else weights[index.squeeze(-1)] * counted
-    gradient = scores.softmax(-1)
-    chosen = gradient.gather(-1, index)
-    loss = -chosen.log().squeeze(-1)
-    unsure = (chosen.squeeze(-1) < _SURE) & counted
+    weight = counted.float() if weights is None else weights[index] * counted
+    gradient = scores.softmax(dim)
+    chosen = gradient.gather(dim, index.unsqueeze(dim)).squeeze(dim)
+    loss = -chosen.log()
+    unsure = (chosen < _SURE) & counted
     if bool(unsure.any()):
-        rows, at = scores[unsure], index[unsure]
-        loss[unsure] = rows.logsumexp(-1) - rows.gather(-1, at).squeeze(-1)
+        pixels = scores.movedim(dim, -1)[unsure]
+        loss[unsure] = pixels.logsumexp(-1) - pixels.gather(-1, index[unsure].unsqueeze(-1)).squeeze(-1)
     own = weight * (1 - target.smoothing)
     total = (loss * own).where(counted, 0).sum(dtype=torch.float64)
-    spread = None
+    share = own
     if target.smoothing:
         each = scores.new_ones(classes) if weights is None else weights
         spread = each * (target.smoothing / classes)
-        log_sum = loss + scores.gather(-1, index).squeeze(-1)
-        others = spread.sum() * log_sum - scores @ spread
+        log_sum = loss + scores.gather(dim, index.unsqueeze(dim)).squeeze(dim)
+        others = spread.sum() * log_sum - torch.tensordot(spread, scores, dims=([0], [dim]))
         total += others.where(counted, 0).sum(dtype=torch.float64)
-    gradient *= (own if spread is None else own + spread.sum() * counted).unsqueeze(-1)
-    gradient.scatter_add_(-1, index, -own.unsqueeze(-1))
-    if spread is not None:
-        gradient.addcmul_(counted.unsqueeze(-1), spread, value=-1)
+        share = own + spread.sum() * counted
+        spread = spread.view(-1, *[1] * labels.ndim) if dim == 0 else spread
+    gradient *= share.unsqueeze(dim)
+    gradient.scatter_add_(dim, index.unsqueeze(dim), -own.unsqueeze(dim))
+    if target.smoothing:
+        gradient.addcmul_(counted.unsqueeze(dim), spread, value=-1)
     return total, gradient
 
 

@@ -178,7 +178,7 @@ def loss(
         source = scores.to(layer.matrix.dtype)
         for image, rows, patches in _bands(source, factor, classes):
             at = places[image, rows].reshape(-1, factor**2)
-            share, change = softmax_loss(layer.scores(patches), at, target)
+            share, change = softmax_loss(layer.scores(patches), at, target, dim=-1)
             total += share
             if kernel_gradient is not None:
                 layer.add_to_kernel(kernel_gradient, patches, change)

@@ -20,7 +20,14 @@ from sceneparse.settings import differences, from_plain, override, to_plain
 
 EVERYTHING = RunConfig(
     recipe="x",
-    data=DataConfig(path="Bilder #2: groß", label_set="camvid", resize="squash", short_side=99, cache="c"),
+    data=DataConfig(
+        path="Bilder #2: groß",
+        label_set="camvid",
+        resize="squash",
+        short_side=99,
+        cache="c",
+        skip_bad=True,
+    ),
     augmentation=Augmentation(crop=(31, 57), scale=(0.75, 1.5), flip=False, photometric=0.25),
     model=ModelConfig(
         name="fcn16s-resnet50", options=ModelOptions(upsampling="bilinear", dropout=0.25), init="imagenet"

@@ -139,9 +139,9 @@ def killed_at_call(patch, owner, name, call):
 
 
 POINTS = {
-    # What each evaluation writes, in its order; the second evaluation is the best so far and the third too.
+    # What each evaluation writes, in its order; the second evaluation is the best so far.
     "bundle": (outputs, "write_bundle", 2),
-    "between the bundle and its numbers": (outputs, "numbers_json", 3),
+    "between the bundle and its numbers": (outputs, "numbers_json", 2),
     "tables": (outputs, "write_tables", 2),
     "pictures": (outputs, "write_curves", 3),
     "first checkpoint": (checkpoint_module, "atomic_file", 1),

@@ -1,9 +1,9 @@
-"""open_dataset(): from a path to pairs of images and masks with their classes. No picture is opened."""
+"""open_dataset(): from a path to pairs of images and masks with their classes. One header is read at most."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from sceneparse.data.dataset_file import SPLITS, DatasetFile, SplitFiles, locate
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.faults import Fault, FaultsError
 from sceneparse.data.forms import Masks, detect_form
+from sceneparse.data.image_file import mode_of
 from sceneparse.data.layouts import (
     DATASET_FILES,
     LAYOUTS,
@@ -178,24 +179,40 @@ class _Opening:
         source, labels = self.said.labels(
             lambda: found_classes(self.said.root, layout, known, self.splits, images)
         )
-        form = "color" if form is None and known == "index" and source.all_colored else known
+        if form is None and known == "index" and source.all_colored and not self._numbered():
+            known = "color"
         masks = Masks(source)
 
         def every_pair() -> dict[str, tuple[Pair, ...]]:
-            return {s: self._pairs(s, files, images[s], masks, form) for s, files in self.splits.items()}
+            return {s: self._pairs(s, files, images[s], masks, known) for s, files in self.splits.items()}
 
         pairs = located(self.said.path or self.said.root, every_pair)
         return Dataset(
             root=self.said.root,
             name=self.said.root.resolve().name,
             layout=self.layout,
-            form=form,
+            form=known,
             labels=labels,
             source=source,
             splits=pairs,
             faults=tuple(self.faults),
             class_weights=self._weights(labels),
         )
+
+    def _numbered(self) -> bool:
+        """Whether the first mask holds numbers, although every class has a colour: it has one channel. A
+        palette file does so for sure only where a person has said the numbers."""
+        modes = ("1", "L", "P") if self.said.classes is not None else ("1", "L")
+        mode = next((mode_of(path) for path in self._mask_files()), None)
+        return mode is not None and (mode in modes or mode.startswith("I"))
+
+    def _mask_files(self) -> Iterator[Path]:
+        for files in self.splits.values():
+            yield from (mask for _, mask in files.pairs)
+            for folder in files.masks:
+                for root, _, names in os.walk(folder):
+                    those = (Path(root, name) for name in sorted(names) if not name.startswith("."))
+                    yield from (path for path in those if path.suffix.lower() in IMAGE_SUFFIXES)
 
     def _images(self, split: str, files: SplitFiles) -> dict[str, str]:
         """Stem to path; where there are several folders, the stem begins with the folder's path below what

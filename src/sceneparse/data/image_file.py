@@ -238,3 +238,12 @@ def png_has_exif(path: str | Path) -> bool:
                 return True
             file.seek(length - len(start) + 4, os.SEEK_CUR)
     return False
+
+
+def mode_of(path: str | Path) -> str | None:
+    """Pillow's mode of a picture, by the file's header; None for a file that cannot be read."""
+    try:
+        with opened(path, whole=False) as image:
+            return image.mode
+    except InputError:
+        return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORM_WORDS = {
     "index": "pictures whose pixels are class numbers",
-    "color": "pictures whose pixels are class colours",
+    "color": "pictures of class colours, or of class numbers where they have one channel",
     "per-class": "a picture for each class or region",
     "coco": "COCO documents of polygons and run lengths",
     "labelme": "LabelMe documents, one for each picture",

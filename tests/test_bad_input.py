@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -98,6 +99,35 @@ def test_image_and_mask_of_different_sizes(data, scene_run, tmp_path, capsys):
         Image.open(path).resize((30, 20), Image.Resampling.NEAREST).save(path)
     train_error(capsys, data, tmp_path, "train 3", "30 x 20", "64 x 48")
     evaluate_error(capsys, scene_run, data, "größe 2.png", "30 x 20", "47 x 65")
+
+
+def test_all_faults_of_both_splits_at_once_and_training_without_them(data, tmp_path, capsys):
+    """A value in train, a missing mask and a cut-off image in val, and a picture of val in train."""
+    spoil_mask(data, "a", "train 1")
+    (data / "labels/b/größe 0.png").unlink()
+    cut_off(data / "photos/b/größe 2.png")
+    for kind in ("photos", "labels"):
+        shutil.copy(data / kind / "b/größe 1.png", data / kind / "a/again.png")
+    said = (
+        "4 faults",
+        "99 (4 pixels)",
+        "größe 0.png",
+        "damaged or cut off",
+        "again.png of train is the same",
+    )
+    train_error(capsys, data, tmp_path, *said)
+    run = tmp_path / "run"
+    assert not run.exists()
+    assert main(train_arguments(data, run, "--skip-bad")) == 0
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "left out because of --skip-bad" in printed
+    assert printed.count("1 x ") == 4
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    assert environment["data"]["train_images"] == 7, "eight and the copy, without the copy and the bad mask"
+    assert environment["data"]["val_images"] == 2
+    assert "skip_bad: true" in (run / "config.yaml").read_text(encoding="utf-8")
+    evaluate_error(capsys, run, data, "größe 0.png", "damaged or cut off")
+    assert main(["evaluate", str(run), str(data), "--device", "cpu", "--skip-bad"]) == 0
 
 
 def test_data_that_is_not_there(scene_run, tmp_path, capsys):

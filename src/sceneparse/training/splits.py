@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sceneparse.config import RunConfig
 from sceneparse.data.cache import PixelCache
+from sceneparse.data.check import check
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.faults import Fault, FaultsError, counted
 from sceneparse.data.tally import faults_between
@@ -36,34 +37,40 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
     dataset = open_dataset(config.data.path, label_set=config.data.label_set, keep_faults=True)
     say(console, f"{dataset.name}: {dataset.labels.num_classes} classes; {dataset.labels.describe()}")
     dataset.split("val")  # say that it is missing before the training split is read
-    faults = [fault for fault in dataset.faults if fault.split in ("train", "val", None)]
-    caches: dict[str, PixelCache] = {}
-    for split, mask_size in (("train", "image"), ("val", "own")):
-        try:
-            caches[split] = PixelCache.open(
-                dataset,
-                split,
-                config.data.policy,
-                mask_size=mask_size,
-                folder=cache_folder(config),
-                workers=decoding_threads(),
-                progress=True,
-                skip_bad=config.data.skip_bad,
-            )
-        except FaultsError as error:
-            faults += error.faults
-    if len(caches) < 2:  # a split is all bad, or nothing is left out
-        raise FaultsError(faults, where=dataset.root)
-    tallies = {split: cache.tally for split, cache in caches.items()}
-    between = faults_between(tallies, dataset.labels)
-    faults += [fault for tally in tallies.values() for fault in tally.faults] + between
+    unpaired = [fault for fault in dataset.faults if fault.split in ("train", "val", None)]
+    if unpaired and not config.data.skip_bad:
+        raise _all_faults(dataset)
+
+    def cache(split: str, mask_size: str) -> PixelCache:
+        return PixelCache.open(
+            dataset,
+            split,
+            config.data.policy,
+            mask_size=mask_size,
+            folder=cache_folder(config),
+            workers=decoding_threads(),
+            progress=True,
+            skip_bad=config.data.skip_bad,
+        )
+
+    try:
+        train, val = cache("train", "image"), cache("val", "own")
+    except FaultsError:
+        raise _all_faults(dataset) from None
+    between = faults_between({"train": train.tally, "val": val.tally}, dataset.labels)
+    faults = [*unpaired, *train.tally.faults, *val.tally.faults, *between]
     stops = [fault for fault in faults if fault.stops]
     if stops and not config.data.skip_bad:
         raise FaultsError(stops, where=dataset.root)
     _say_faults(console, stops, [fault for fault in faults if not fault.stops])
     twins = {fault.stem for fault in between if fault.kind == "duplicate" and fault.stem is not None}
-    train = caches["train"].without(twins) if twins else caches["train"]
-    return dataset, train, caches["val"]
+    return dataset, train.without(twins) if twins else train, val
+
+
+def _all_faults(dataset: Dataset) -> FaultsError:
+    """Everything that stops a training, as ``sceneparse check`` says it: a cache knows its split only."""
+    checked = check(dataset, splits=("train", "val"), progress=True)
+    return FaultsError(checked.stops, where=dataset.root)
 
 
 def _say_faults(console: Console, left_out: list[Fault], warnings: list[Fault]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -339,8 +340,16 @@ def test_an_operation_that_cannot_be_deterministic_is_explained(config, monkeypa
         learner(config).step([batch(1)], 0)
 
 
-def test_class_weights_come_from_the_training_masks(config, tmp_path, said, data):
-    weighted = override(config, {"loss.class_weights": "median-frequency", "steps": "1", "samples": "0"})
+@pytest.mark.parametrize("factor", [1, 3])
+def test_class_weights_come_from_the_training_masks(config, tmp_path, said, data, factor):
+    """The formula, times the factor that dataset.yaml gives the class in the middle."""
+    if factor != 1:
+        shutil.copytree(data, tmp_path / "data")
+        data = tmp_path / "data"
+        name = (data / "classes.txt").read_text().split("\n")[1]
+        (data / "dataset.yaml").write_text(f"class_weights: {{{name}: {factor}}}\n")
+    settings = {"loss.class_weights": "median-frequency", "steps": "1", "samples": "0"}
+    weighted = override(config, settings | {"data.path": str(data)})
     seen = []
     make = loop_module.Learner
 
@@ -353,8 +362,8 @@ def test_class_weights_come_from_the_training_masks(config, tmp_path, said, data
         train(weighted, tmp_path / "run", console=said)
     masks = [np.array(Image.open(path)) for path in (data / "masks" / "train").iterdir()]
     counts = np.bincount(np.concatenate([m.ravel() for m in masks]))
-    assert (seen[0][0] / seen[0][1]).item() == pytest.approx(counts[1] / counts[0])
-    assert (seen[0][2] / seen[0][1]).item() == pytest.approx(counts[1] / counts[2])
+    assert (seen[0][0] / seen[0][1]).item() == pytest.approx(counts[1] / counts[0] / factor)
+    assert (seen[0][2] / seen[0][1]).item() == pytest.approx(counts[1] / counts[2] / factor)
 
 
 # ---------------------------------------------------------------------- starting from a run

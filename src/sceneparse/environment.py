@@ -40,13 +40,6 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def compute_kernels() -> dict[str, str]:
-    """Who computes losses and labels on the processor; compiles the kernels if nobody has yet."""
-    from sceneparse.kernels.compiler import kernels
-
-    return {"cpu": kernels().said}
-
-
 def git_state() -> dict[str, Any] | None:
     """Commit of the source this package runs from; None when it is installed from a package."""
     here = Path(__file__).resolve().parent
@@ -67,10 +60,12 @@ def git_state() -> dict[str, Any] | None:
 
 def describe() -> dict[str, Any]:
     """All of it, as plain values."""
+    from sceneparse.kernels import bilinear
+
     return {
         "versions": versions(),
         "hardware": hardware(),
-        "kernels": compute_kernels(),
+        "kernels": bilinear.describe(),
         "git": git_state(),
     }
 

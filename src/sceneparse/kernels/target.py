@@ -65,11 +65,14 @@ def softmax_loss(scores: Tensor, labels: Tensor, target: Target, *, dim: int) ->
     weight = counted.float() if weights is None else weights[index] * counted
     gradient = scores.softmax(dim)
     chosen = gradient.gather(dim, index.unsqueeze(dim)).squeeze(dim)
-    loss = -chosen.log()
-    unsure = (chosen < _SURE) & counted
-    if bool(unsure.any()):
-        pixels = scores.movedim(dim, -1)[unsure]
-        loss[unsure] = pixels.logsumexp(-1) - pixels.gather(-1, index[unsure].unsqueeze(-1)).squeeze(-1)
+    if scores.device.type == "cpu":
+        loss = -chosen.log()
+        unsure = (chosen < _SURE) & counted
+        if bool(unsure.any()):
+            pixels, at = scores.movedim(dim, -1)[unsure], index[unsure].unsqueeze(-1)
+            loss[unsure] = pixels.logsumexp(-1) - pixels.gather(-1, at).squeeze(-1)
+    else:  # elsewhere asking is waiting
+        loss = scores.logsumexp(dim) - scores.gather(dim, index.unsqueeze(dim)).squeeze(dim)
     own = weight * (1 - target.smoothing)
     total = (loss * own).where(counted, 0).sum(dtype=torch.float64)
     share = own

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sceneparse.errors import InputError
-from sceneparse.kernels import bands, compiled, transposed
+from sceneparse.kernels import bilinear, transposed
 from sceneparse.kernels.target import Gradients, Target
 from sceneparse.models.upsample import Upsampling
 
@@ -134,12 +134,8 @@ def _loss(
             of_kernel=of_kernel,
         )
     height, width = target.labels.shape[1:]
-    covered = upsampling.padded_size_hw or (height, width)
-    if compiled.can_take(scores):
-        found = compiled.loss(scores, target, covered, with_gradient=of_scores)
-        if found is not None:
-            return found
-    return bands.loss(scores, target, covered, with_gradient=of_scores)
+    covered_hw = upsampling.padded_size_hw or (height, width)
+    return bilinear.loss(scores, target, covered_hw, with_gradient=of_scores)
 
 
 def pixel_weight(labels: Tensor, ignore_index: int = 255, class_weights: Tensor | None = None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +15,17 @@ from sceneparse.data.dataset import Dataset
 from sceneparse.data.dataset_file import SPLITS
 from sceneparse.data.decode import Picture
 from sceneparse.data.faults import Fault, FaultsError, counted
-from sceneparse.data.inspect import inspect_pair
+from sceneparse.data.inspect import Inspection, inspect_pair
+from sceneparse.data.pairs import Pair
 from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.data.threads import decoding_threads, mapped_in_order
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
 from sceneparse.labels import LabelSet
+from sceneparse.memory import full_memory_named
+
+MOST_THREADS = 4
+"""Threads that decode ahead; twice as many pictures wait in memory."""
 
 
 class IndexPredictor(Protocol):
@@ -87,13 +94,18 @@ def evaluate(
     matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
     faults: list[Fault] = [f for f in dataset.faults if f.split in (split, None)]
     images = 0
-    with Progress(console=console, transient=True, disable=console is None) as bar:
-        for pair in bar.track(pairs, description=f"evaluating {split}"):
-            found = inspect_pair(pair, dataset.labels, split=split, target=predictor.resize.target_size)
+
+    def inspected(pair: Pair) -> tuple[Pair, Inspection]:
+        return pair, inspect_pair(pair, dataset.labels, split=split, target=predictor.resize.target_size)
+
+    # The network computes on all cores: decoding only has to be ahead of it.
+    ahead = mapped_in_order(inspected, pairs, min(MOST_THREADS, decoding_threads()))
+    with closing(ahead), Progress(console=console, transient=True, disable=console is None) as bar:
+        for pair, found in bar.track(ahead, total=len(pairs), description=f"evaluating {split}"):
             faults += [fault for fault in found.faults if fault.stops]
             if found.picture is None or found.numbers is None or (faults and not skip_bad):
                 continue
-            guess = predictor.predict_index(found.picture, scales=scales, flip=flip)
+            guess = _predicted(predictor, pair, found.picture, scales, flip)
             truth = index_of_theirs[dataset.labels.to_index(found.numbers)]
             matrix += confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
             if each is not None:
@@ -104,6 +116,23 @@ def evaluate(
     if faults and console is not None:
         console.print(f"left out because of --skip-bad: {counted(faults)}", highlight=False)
     return numbers_json(matrix, labels, images=images, split=split, absent=absent), matrix
+
+
+def _predicted(
+    predictor: IndexPredictor, pair: Pair, picture: Picture, scales: Sequence[float], flip: bool
+) -> NDArray[np.integer]:
+    def too_large() -> InputError:
+        (height, width), (rows, columns) = picture.size_hw, predictor.resize.target_size(*picture.size_hw)
+        return InputError(
+            f"not enough memory to evaluate a picture of {width} x {height} pixels, for the network "
+            f"{columns} x {rows}, at scales {', '.join(f'{scale:g}' for scale in scales)}",
+            where=pair.image,
+            fix="other programs closed, --device cpu, no --scales and --flip, or a model with a smaller "
+            "data.short_side",
+        )
+
+    with full_memory_named(too_large):
+        return predictor.predict_index(picture, scales=scales, flip=flip)
 
 
 def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from sceneparse.data.preprocess import ResizePolicy, prepare_image, prepare_pict
 from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
+from sceneparse.memory import full_memory_named
 from sceneparse.models import FCN
 from sceneparse.prediction.inference import normalized, predicted
 from sceneparse.prediction.segmentation import Segmentation
@@ -87,7 +87,8 @@ class Predictor:
             pixels = source.pixels if source.scale == 1 else read_image(image)  # overlays show it whole
         else:
             source = pixels = _pixels(image)
-        index = self.predict_index(source, tile=tile, scales=scales, flip=flip, progress=progress)
+        with full_memory_named(lambda: _too_large(tile)):
+            index = self.predict_index(source, tile=tile, scales=scales, flip=flip, progress=progress)
         return Segmentation(labels=self.labels.to_file(index), label_set=self.labels, image=pixels)
 
     @torch.no_grad()
@@ -102,7 +103,8 @@ class Predictor:
     ) -> NDArray[np.integer]:
         """Training indices (H, W) of a decoded file or a picture uint8 (H, W, 3), at the picture's own size.
 
-        The dtype is that of :attr:`LabelSet.index_dtype`; options and errors as in :meth:`__call__`.
+        The dtype is that of :attr:`LabelSet.index_dtype`; options and errors as in :meth:`__call__`, but that
+        where memory is full PyTorch's own error is raised.
         """
         check_options(tile, scales)
         if isinstance(image, Picture):
@@ -111,22 +113,21 @@ class Predictor:
             small, size_hw = prepare_image(image, self.resize), (image.shape[0], image.shape[1])
         tensor = to_tensor(np.ascontiguousarray(small))[None]
         side = tile_side((small.shape[0], small.shape[1]), self.labels.num_classes, tile, scales, flip)
-        with _too_little_memory_named(side):
-            if side is None:
-                return self._labels(tensor, size_hw, scales, flip)
-            whole = np.empty(small.shape[:2], self.labels.index_dtype)
-            rows, columns = list(spans(small.shape[0], side)), list(spans(small.shape[1], side))
-            for i, (row, kept_row) in enumerate(rows):
-                for j, (column, kept_column) in enumerate(columns):
-                    window = tensor[:, :, row, column]
-                    labels = self._labels(window, (window.shape[2], window.shape[3]), scales, flip)
-                    whole[kept_row, kept_column] = labels[
-                        kept_row.start - row.start : kept_row.stop - row.start,
-                        kept_column.start - column.start : kept_column.stop - column.start,
-                    ]
-                    if progress is not None:
-                        progress((i * len(columns) + j + 1) / (len(rows) * len(columns)))
-            return resize_mask(whole, size_hw)
+        if side is None:
+            return self._labels(tensor, size_hw, scales, flip)
+        whole = np.empty(small.shape[:2], self.labels.index_dtype)
+        rows, columns = list(spans(small.shape[0], side)), list(spans(small.shape[1], side))
+        for i, (row, kept_row) in enumerate(rows):
+            for j, (column, kept_column) in enumerate(columns):
+                window = tensor[:, :, row, column]
+                labels = self._labels(window, (window.shape[2], window.shape[3]), scales, flip)
+                whole[kept_row, kept_column] = labels[
+                    kept_row.start - row.start : kept_row.stop - row.start,
+                    kept_column.start - column.start : kept_column.stop - column.start,
+                ]
+                if progress is not None:
+                    progress((i * len(columns) + j + 1) / (len(rows) * len(columns)))
+        return resize_mask(whole, size_hw)
 
     def _labels(
         self, images: Tensor, size_hw: tuple[int, int], scales: Sequence[float], flip: bool
@@ -180,20 +181,11 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-@contextmanager
-def _too_little_memory_named(side: int | None) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # On the CPU PyTorch has no type of its own for this.
-        if isinstance(error, RuntimeError) and not re.search(
-            "out of memory|can't allocate memory|not enough memory", str(error)
-        ):
-            raise
-        smaller = max(64, (side or 1024) // 2)
-        raise InputError(
-            "not enough memory to predict this picture", fix=f"use smaller windows: --tile {smaller}"
-        ) from error
+def _too_large(tile: str | int) -> InputError:
+    smaller = max(64, (tile if isinstance(tile, int) and tile else 1024) // 2)
+    return InputError(
+        "not enough memory to predict this picture", fix=f"use smaller windows: --tile {smaller}"
+    )
 
 
 def _pixels(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -97,7 +97,7 @@ class Learner:
             their loss before the step, float32 scalar on the device.
 
         Raises:
-            InputError: memory is full, an operation cannot be deterministic, or a batch is too small.
+            InputError: an operation cannot be deterministic, or a batch is too small.
         """
         settings = self.config.optimizer
         self.rate = learning_rate(settings, step, self.config.steps)
@@ -190,12 +190,6 @@ def _explained() -> Iterator[None]:
     """Turns errors of PyTorch that the user can do something about into InputError."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            "the GPU's memory is full",
-            fix="go on with --resume and half the --batch-size, --set accumulate twice what it was; or "
-            "--precision bf16",
-        ) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

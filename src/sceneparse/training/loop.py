@@ -28,10 +28,12 @@ from sceneparse.data.loader import (
 )
 from sceneparse.deploy.bundle import Bundle
 from sceneparse.errors import InputError
+from sceneparse.memory import full_memory_named
 from sceneparse.models import FCN
 from sceneparse.normalization import Normalization
 from sceneparse.training import outputs
 from sceneparse.training.checkpoint import Checkpoint, Progress, save_checkpoint
+from sceneparse.training.full_memory import full_in_evaluation, full_in_training
 from sceneparse.training.learner import Learner
 from sceneparse.training.loss import class_weights
 from sceneparse.training.optim import learning_rate
@@ -144,14 +146,9 @@ class Loop:
     def _step(self, batches: Iterator[Batch], line: ProgressLine) -> None:
         config, progress = self.config, self.progress
         began = time.perf_counter()
-        parts = [next(batches) for _ in range(config.accumulate)]
-        waited = time.perf_counter() - began
-        if progress.step == 0:
-            pairs = [self.prepared.train.pair(i) for i in parts[0]["index"].tolist()]
-            outputs.write_batch(self.run_folder, parts[0], pairs, self.labels)
-        loss = self.learner.step(parts, progress.step)
+        with full_memory_named(lambda: full_in_training(config, self.run_folder, progress.step + 1)):
+            loss, indices, waited = self._learn(batches)
         self._check_pending()
-        indices = [batch["index"] for batch in parts]
         self.pending = _Pending(progress.step + 1, loss, self.learner.rate, indices)
         progress.step += 1
         if self.device.type == "cpu":
@@ -159,6 +156,18 @@ class Loop:
         seconds = time.perf_counter() - began
         progress.seconds += seconds
         line.update(progress.step, self.last_loss, seconds, waited)
+
+    def _learn(self, batches: Iterator[Batch]) -> tuple[Tensor, list[Tensor], float]:
+        """Take a step: its loss, the indices of its samples, and the seconds it waited for them."""
+        progress = self.progress
+        began = time.perf_counter()
+        parts = [next(batches) for _ in range(self.config.accumulate)]
+        waited = time.perf_counter() - began
+        if progress.step == 0:
+            pairs = [self.prepared.train.pair(i) for i in parts[0]["index"].tolist()]
+            outputs.write_batch(self.run_folder, parts[0], pairs, self.labels)
+        loss = self.learner.step(parts, progress.step)
+        return loss, [batch["index"] for batch in parts], waited
 
     def _check_pending(self) -> None:
         """Look at the loss of the step before: on a GPU it is ready by then, so nobody waits for it.
@@ -225,16 +234,17 @@ class Loop:
         """Evaluate, write everything that shows it, then save: a kill in between repeats it on resume."""
         self._check_weights()
         progress = self.progress
-        result = validate(
-            self.learner.evaluated,
-            self.val_loader,
-            normalization=self.learner.normalization,
-            device=self.device,
-            num_classes=self.labels.num_classes,
-            ignore_index=self.labels.ignore_index,
-            keep=self.shown,
-            stop=lambda: bool(stop),
-        )
+        with full_memory_named(self._full_in_evaluation):
+            result = validate(
+                self.learner.evaluated,
+                self.val_loader,
+                normalization=self.learner.normalization,
+                device=self.device,
+                num_classes=self.labels.num_classes,
+                ignore_index=self.labels.ignore_index,
+                keep=self.shown,
+                stop=lambda: bool(stop),
+            )
         if result is None:
             return
         row = self._metrics_row(result, line)
@@ -261,6 +271,11 @@ class Loop:
         for name in ("val_loss", "mean_iou", "pixel_accuracy"):
             self.board.add_scalar(f"val/{name.removeprefix('val_')}", row[name], progress.step)
         self._save(best=better)
+
+    def _full_in_evaluation(self) -> InputError:
+        """The weights are good: what was learned is saved, and resuming begins with the evaluation."""
+        self._save()
+        return full_in_evaluation(self.config, self.run_folder, self.progress.step)
 
     def _metrics_row(self, result: Validation, line: ProgressLine) -> dict[str, float]:
         progress, config, scores = self.progress, self.config, result.scores

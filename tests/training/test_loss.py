@@ -152,6 +152,11 @@ def test_logits_of_other_precision_are_summed_in_float32(dtype, way):
     assert (ours.double() - wanted.double()).abs().max() <= 0.01 * wanted.abs().max()
 
 
+def test_float32_also_where_the_network_computes_in_bfloat16(way):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        compare(*sample((4, 5), (29, 40), seed=9))
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_all_ignored_is_zero_with_zero_gradient(weights, way):
     logits, labels = sample((4, 4), (16, 16), ignored=2.0)

@@ -37,7 +37,8 @@ def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gr
         from sceneparse.kernels import gpu
 
         return gpu.loss(scores, target, covered_hw, with_gradient=with_gradient)
-    return bands.loss(scores, target, covered_hw, with_gradient=with_gradient)
+    with torch.autocast(scores.device.type, enabled=False):
+        return bands.loss(scores, target, covered_hw, with_gradient=with_gradient)
 
 
 def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> Tensor:
@@ -57,7 +58,8 @@ def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]
         from sceneparse.kernels import gpu
 
         return gpu.labels(scores, size_hw, covered_hw)
-    return bands.labels(scores, size_hw, covered_hw)
+    with torch.autocast(scores.device.type, enabled=False):
+        return bands.labels(scores, size_hw, covered_hw)
 
 
 def describe() -> dict[str, str]:

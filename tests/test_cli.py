@@ -80,8 +80,8 @@ def test_flags_of_the_contract():
         "demo": "out",
         "check": "json sheet split label-set write-yaml",
         "download": "to",
-        "train": "out recipe model init size batch-size steps epochs lr precision device seed workers resume "
-        "deterministic set",
+        "train": "out recipe model init size batch-size steps epochs lr precision device devices seed "
+        "workers resume deterministic set",
         "evaluate": "split out json",
         "score": "classes ignore absent json",
         "predict": "out tile scales flip",
@@ -272,8 +272,9 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
     line = [
         *("train", "2024", "--out", "run", "--recipe", "camvid-cpu", "--model", "fcn16s-vgg11"),
         *("--init", "none.mat", "--size", "64x96", "--batch-size", "3", "--epochs", "1.5", "--lr", "1e-3"),
-        *("--precision", "32", "--device", "cpu", "--seed", "7", "--workers", "2", "--label-set", "ade20k"),
-        *("--deterministic", "--set", "optimizer.momentum=0.5", "--set", "model.options.upsampling=bilinear"),
+        *("--precision", "32", "--device", "cpu", "--devices", "2", "--seed", "7", "--workers", "2"),
+        *("--label-set", "ade20k", "--deterministic", "--set", "optimizer.momentum=0.5"),
+        *("--set", "model.options.upsampling=bilinear"),
         *("--set", "data.cache=1e3"),
     ]
     assert main(line) == 2
@@ -286,6 +287,7 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
     assert (config.batch_size, config.steps, config.epochs) == (3, 0, 1.5)
     assert (config.optimizer.lr, config.optimizer.momentum) == (1e-3, 0.5)
     assert (config.precision, config.device, config.seed, config.workers) == ("32", "cpu", 7, 2)
+    assert config.devices == 2
     assert config.deterministic is True
     assert config.data.cache == "1e3", "text stays text"
 

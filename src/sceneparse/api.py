@@ -23,6 +23,7 @@ from sceneparse.recipes import DEFAULT_RECIPE
 from sceneparse.recipes import recipe as recipe_config
 from sceneparse.report import write_report
 from sceneparse.settings import override
+from sceneparse.training.group import is_first_process
 from sceneparse.training.run import RunResult, config_for_resume
 from sceneparse.training.run import train as train_run
 
@@ -55,6 +56,9 @@ def train(
         resume: go on with the run in ``out``.
         command: the command line, kept for the report.
 
+    With the setting "devices" above 1 other processes train, which import the main module of this one: a
+    script has its calls under ``if __name__ == "__main__":``.
+
     Returns:
         How the run ended. A signal ends it early and is no error.
 
@@ -63,7 +67,8 @@ def train(
     """
     config = _config(data, out, recipe, dict(settings or {}), resume)
     result = train_run(config, out, resume=resume, command=command)
-    write_report(result.run)
+    if is_first_process():
+        write_report(result.run)
     return result
 
 

@@ -50,13 +50,22 @@ def _train_arguments(parser: Parser) -> None:
         "or a run of your own; left out: random weights",
     )
     parser.add_argument("--size", type=size, metavar="H,W", help="training crop in pixels")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images of one forward pass")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="images of one forward pass, on each device"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help="optimizer steps in all")
     length.add_argument("--epochs", type=float, metavar="N", help="passes over the training images in all")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate at its height")
     parser.add_argument("--precision", metavar="P", help="auto, 32, bf16 or 16")
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="processes that train together, each on a GPU of its own or a share of the processor; a step "
+        "sees N times the batch size (default: 1). On several machines start this command with torchrun",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load ahead; -1: by machine")
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
@@ -96,6 +105,7 @@ _TRAIN_SETTINGS = {
     "lr": "optimizer.lr",
     "precision": "precision",
     "device": "device",
+    "devices": "devices",
     "seed": "seed",
     "workers": "workers",
     "label_set": "data.label_set",
@@ -109,6 +119,7 @@ def _train(options: Options) -> int:
     import shlex
 
     from sceneparse import api
+    from sceneparse.training.group import is_first_process
 
     given = {
         setting: getattr(options, flag)
@@ -124,6 +135,8 @@ def _train(options: Options) -> int:
         command=options.command,
     )
     run = shlex.quote(str(options.out))
+    if not is_first_process():
+        return 0
     if result.stopped_by is not None:
         print(
             f"stopped at step {result.step} of {result.steps}, saved; go on with:\n"

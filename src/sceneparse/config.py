@@ -156,8 +156,8 @@ class RunConfig:
         model: see :class:`ModelConfig`.
         optimizer: see :class:`OptimizerConfig`.
         loss: see :class:`LossConfig`.
-        batch_size: samples of one forward pass.
-        accumulate: forward passes of one step; a step sees ``batch_size * accumulate`` samples.
+        batch_size: samples of one forward pass of one process.
+        accumulate: forward passes of one step; a step sees ``batch_size * accumulate * devices`` samples.
         steps: optimizer steps in all; 0 until ``epochs`` is resolved against the data.
         epochs: passes over the training split in all; where given, ``steps`` follows from it.
         eval_every: steps between evaluations; 0 is one pass over the training split, and at least a
@@ -167,11 +167,15 @@ class RunConfig:
         samples: validation images shown after every evaluation.
         precision: "32", "bf16", "16" (on a GPU), or "auto": bf16 on a GPU that has it, else 32.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        devices: processes that train together, each with a GPU of its own or a share of the processor. They
+            take the steps that one process takes with ``devices`` times the ``batch_size``, but for dropout,
+            which each draws for itself, and for batch norm on the processor, whose statistics are those of
+            each process's own batch. Under torchrun it is the number that torchrun starts.
         workers: processes that load ahead; -1 suits the machine.
         seed: of everything random.
         deterministic: refuse operations whose result varies from run to run. A run on the processor is then
             repeated to the bit on the same machine with as many threads (OMP_NUM_THREADS) and the same
-            versions, stopped and resumed or not.
+            versions, stopped and resumed or not, with up to two processes.
     """
 
     recipe: str = "fcn8s-tutorial"
@@ -190,6 +194,7 @@ class RunConfig:
     samples: int = 4
     precision: str = "auto"
     device: str = "auto"
+    devices: int = 1
     workers: int = -1
     seed: int = 0
     deterministic: bool = False
@@ -199,6 +204,7 @@ class RunConfig:
         for name, low in (
             ("batch_size", 1),
             ("accumulate", 1),
+            ("devices", 1),
             ("eval_batch_size", 1),
             ("steps", 0),
             ("eval_every", 0),
@@ -213,6 +219,16 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if self.device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
             raise InputError(f"setting 'device' is {self.device!r}", fix="one of: auto, cpu, cuda, cuda:N")
+        if number and self.devices > 1:
+            raise InputError(
+                f"device {self.device!r} is one GPU, and {self.devices} devices were asked for",
+                fix="use --device cuda, and choose the GPUs with the variable CUDA_VISIBLE_DEVICES",
+            )
+
+    @property
+    def images_per_step(self) -> int:
+        """Samples that a step sees, of all processes together."""
+        return self.batch_size * self.accumulate * self.devices
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in ``config.yaml``."""

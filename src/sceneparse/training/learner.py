@@ -6,15 +6,13 @@ Shapes: ``B`` batch, ``K`` classes, ``H, W`` rows and columns.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from sceneparse.config import RunConfig
@@ -24,10 +22,10 @@ from sceneparse.models import FCN
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized
 from sceneparse.training.checkpoint import Checkpoint
+from sceneparse.training.devices import average_statistics, make_fabric, synchronize_batch_norm
+from sceneparse.training.group import Group
 from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
 from sceneparse.training.optim import learning_rate, make_optimizer, set_learning_rate, update_average
-
-FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 _STREAM = 0x73746570
 """Keeps dropout's random numbers apart from those of data and augmentation, which share the seed."""
@@ -53,6 +51,7 @@ class Learner:
         normalization: what these weights expect.
         ignore_index: label without effect.
         class_weights: (K,) or None.
+        group: the processes that take each step together; joined.
 
     Attributes:
         device: where it computes.
@@ -69,12 +68,14 @@ class Learner:
         *,
         ignore_index: int,
         class_weights: Tensor | None,
+        group: Group = Group(),  # noqa: B008
     ) -> None:
         self.config = config
         self.normalization = normalization
         self.ignore_index = ignore_index
         self.rate = 0.0
-        self._fabric = _make_fabric(config.device, config.precision)
+        self._group = group
+        self._fabric = make_fabric(config.device, config.precision, group)
         self.device = self._fabric.device
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
         optimizer = make_optimizer(network, config.optimizer, fused=config.precision != "16")
@@ -82,6 +83,7 @@ class Learner:
         self._average: FCN | None = None
         if config.optimizer.ema:
             self._average = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)
+        synchronize_batch_norm(network, self.device.type, group)
         self.network = network
         self._scores, self._optimizer = self._fabric.setup(_Scores(network), optimizer)
 
@@ -91,10 +93,10 @@ class Learner:
         return self.network if self._average is None else self._average
 
     def step(self, parts: Sequence[Batch], step: int) -> Tensor:
-        """Take step number ``step`` (from 0) on the samples of all ``parts`` together.
+        """Take step number ``step`` (from 0) on the samples of all ``parts`` of all processes together.
 
         Returns:
-            their loss before the step, float32 scalar on the device.
+            their loss before the step, float32 scalar on the device, the same in every process.
 
         Raises:
             InputError: an operation cannot be deterministic, or a batch is too small.
@@ -110,39 +112,48 @@ class Learner:
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
+        average_statistics(self.network, self.device.type, self._group)
         if self._average is not None:
             update_average(self._average, self.network, settings.ema, step)
         return loss
 
     def _gradient(self, parts: Sequence[Batch], step: int) -> Tensor:
-        """Add the gradient of the mean loss over all pixels of ``parts``; returns that loss.
+        """Add the gradient of the mean loss over all pixels of ``parts`` everywhere; returns that loss.
 
         Each part is divided by what all of them count, so that a pixel weighs the same however a step is cut
-        into parts.
+        into parts and over processes.
         """
         masks = [batch["mask"].to(self.device, non_blocking=True) for batch in parts]
         weights = [pixel_weight(mask, self.ignore_index, self.class_weights) for mask in masks]
-        counted = torch.stack(weights).sum()
+        counted = self._group.add_up(torch.stack(weights).sum())
         loss = torch.zeros((), device=self.device)
         for part, (batch, mask) in enumerate(zip(parts, masks, strict=True)):
             # Dropout: a function of seed and step, so that a resumed run draws what the unbroken one drew.
-            torch.manual_seed(_seed(self.config.seed, step, part))
+            torch.manual_seed(_seed(self.config.seed, step, part, self._group.rank))
             images = normalized(batch["image"], self.normalization, self.device)
-            scores = self._scores(images)
-            # A learned upsampling computes in the precision of the network's other layers.
-            with self._fabric.autocast():
-                total = cross_entropy_sum(
-                    scores,
-                    mask,
-                    self.ignore_index,
-                    self.class_weights,
-                    self.config.loss.label_smoothing,
-                    upsampling=self.network.upsampling((mask.shape[1], mask.shape[2])),
-                )
-            share = mean_of(total, counted)
-            self._fabric.backward(share)
+            with self._apart_until_the_last(part, len(parts)):
+                scores = self._scores(images)
+                # A learned upsampling computes in the precision of the network's other layers.
+                with self._fabric.autocast():
+                    total = cross_entropy_sum(
+                        scores,
+                        mask,
+                        self.ignore_index,
+                        self.class_weights,
+                        self.config.loss.label_smoothing,
+                        upsampling=self.network.upsampling((mask.shape[1], mask.shape[2])),
+                    )
+                share = mean_of(total, counted)
+                # The processes' gradients are averaged; it is their sum that is wanted.
+                self._fabric.backward(share * self._group.size)
             loss += share.detach()
-        return loss
+        return self._group.add_up(loss)
+
+    def _apart_until_the_last(self, part: int, parts: int) -> AbstractContextManager[None]:
+        """Gradients are exchanged once a step, with its last part."""
+        if self._group.size == 1 or part == parts - 1:
+            return nullcontext()
+        return self._fabric.no_backward_sync(self._scores)
 
     def is_finite(self) -> bool:
         """Whether every weight and running statistic is: a finite loss may have had another gradient."""
@@ -206,19 +217,8 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _make_fabric(device: str, precision: str) -> Fabric:
-    accelerator, _, number = device.partition(":")
-    with warnings.catch_warnings():
-        # Fabric recommends wrapping things that this loop does itself.
-        warnings.simplefilter("ignore")
-        return Fabric(
-            accelerator=accelerator,
-            devices=[int(number)] if number else 1,
-            precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
-        )
-
-
-def _seed(seed: int, step: int, part: int) -> int:
-    """A seed of 64 bits for one forward pass."""
-    numbers = np.random.SeedSequence(seed, spawn_key=(_STREAM, step, part)).generate_state(1, np.uint64)
+def _seed(seed: int, step: int, part: int, rank: int) -> int:
+    """A seed of 64 bits for one forward pass of one process."""
+    key = (_STREAM, step, part, *([rank] if rank else []))
+    numbers = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     return int(numbers[0])

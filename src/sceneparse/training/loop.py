@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,11 +74,12 @@ class Loop:
         self.config = config = prepared.config
         self.labels = prepared.dataset.labels
         self.console = prepared.console
+        self.group = prepared.group
         self.progress = Progress()
         self.loss_rows: list[outputs.LossRow] = []
         self.pending: _Pending | None = None
         self.last_loss = math.nan
-        self.board: SummaryWriter
+        self.board: SummaryWriter | None = None
 
         self.learner = Learner(
             config,
@@ -89,6 +91,7 @@ class Loop:
                 torch.from_numpy(prepared.train.tally.pixels[:-1]),
                 torch.tensor(prepared.dataset.class_weights),
             ),
+            group=self.group,
         )
         self.device = self.learner.device
         if checkpoint is not None:
@@ -108,13 +111,10 @@ class Loop:
         line = ProgressLine(
             self.console,
             steps=config.steps,
-            images_per_step=config.batch_size * config.accumulate,
+            images_per_step=config.images_per_step,
             device=self.device,
         )
-        board_folder = str(self.run_folder / "tensorboard")
-        # What a killed process logged after its last checkpoint is logged again: TensorBoard drops the first.
-        purge = progress.step + 1
-        with StopRequest() as stop, line, SummaryWriter(board_folder, purge_step=purge) as self.board:
+        with StopRequest() as stop, line, self._tensorboard() as self.board:
             self._train(batches, line, stop)
         return RunResult(
             run=self.run_folder,
@@ -122,7 +122,7 @@ class Loop:
             steps=config.steps,
             mean_iou=progress.best_iou if progress.best_step else math.nan,
             best_step=progress.best_step,
-            stopped_by=None if self._is_finished() else stop.signal,
+            stopped_by=None if self._is_finished() else self.group.highest(stop.signal or 0) or None,
         )
 
     def _train(self, batches: Iterator[Batch], line: ProgressLine, stop: StopRequest) -> None:
@@ -130,15 +130,16 @@ class Loop:
         saved = time.monotonic()
         if self._evaluation_is_due():  # a run that was stopped or killed in an evaluation
             self._evaluate(line, stop)
-        while self.progress.step < self.config.steps and not stop:
+        # Asked after every step: processes that wait for each other end at the same one.
+        while self.progress.step < self.config.steps and not self.group.highest(bool(stop)):
             self._step(batches, line)
             if self._evaluation_is_due():
                 self._evaluate(line, stop)
                 saved = time.monotonic()
-            elif time.monotonic() - saved > between:
+            elif self.group.highest(time.monotonic() - saved > between):
                 self._save()
                 saved = time.monotonic()
-        if stop:
+        if self.group.highest(bool(stop)):
             self._save()
 
     # ------------------------------------------------------------------ a step
@@ -163,7 +164,7 @@ class Loop:
         began = time.perf_counter()
         parts = [next(batches) for _ in range(self.config.accumulate)]
         waited = time.perf_counter() - began
-        if progress.step == 0:
+        if progress.step == 0 and self.group.is_first:
             pairs = [self.prepared.train.pair(i) for i in parts[0]["index"].tolist()]
             outputs.write_batch(self.run_folder, parts[0], pairs, self.labels)
         loss = self.learner.step(parts, progress.step)
@@ -181,7 +182,8 @@ class Loop:
         self.pending = None
         self.last_loss = value = loss.item()
         if not math.isfinite(value):
-            pairs = [self.prepared.train.pair(i) for i in torch.cat(indices).tolist()]
+            everywhere = self.group.gathered(torch.cat(indices).tolist())
+            pairs = [self.prepared.train.pair(i) for numbers in everywhere for i in numbers]
             names = ", ".join(str(pair.image) for pair in pairs[:8])
             names += f" and {len(pairs) - 8} more" if len(pairs) > 8 else ""
             raise self._diverged(
@@ -191,8 +193,7 @@ class Loop:
         self.progress.loss_count += 1
         if step % max(1, self.config.steps // LOSS_ROWS) == 0:
             self.loss_rows.append((step, value, rate))
-            self.board.add_scalar("train/loss", value, step)
-            self.board.add_scalar("train/lr", rate, step)
+            self._log(step, {"train/loss": value, "train/lr": rate})
 
     def _check_weights(self) -> None:
         """A finite loss may have had a gradient that was not: such weights must not replace good ones.
@@ -244,6 +245,7 @@ class Loop:
                 ignore_index=self.labels.ignore_index,
                 keep=self.shown,
                 stop=lambda: bool(stop),
+                group=self.group,
             )
         if result is None:
             return
@@ -263,13 +265,20 @@ class Loop:
         if better:
             progress.best_iou = row["mean_iou"] if math.isfinite(row["mean_iou"]) else -1.0
             progress.best_step = progress.step
+        if self.group.is_first:
+            self._write(result, warning, better=better)
+
+    def _write(self, result: Validation, warning: str | None, *, better: bool) -> None:
+        """Everything that shows an evaluation, then the checkpoint."""
+        progress, row = self.progress, self.progress.history[-1]
+        if better:
             self._write_best(result)
         outputs.write_tables(self.run_folder, progress, self.loss_rows, warning)
         outputs.write_pictures(
             self.run_folder, self.prepared.val, self.labels, result, progress.step, self.shown
         )
-        for name in ("val_loss", "mean_iou", "pixel_accuracy"):
-            self.board.add_scalar(f"val/{name.removeprefix('val_')}", row[name], progress.step)
+        names = ("val_loss", "mean_iou", "pixel_accuracy")
+        self._log(progress.step, {f"val/{name.removeprefix('val_')}": row[name] for name in names})
         self._save(best=better)
 
     def _full_in_evaluation(self) -> InputError:
@@ -277,9 +286,23 @@ class Loop:
         self._save()
         return full_in_evaluation(self.config, self.run_folder, self.progress.step)
 
+    def _tensorboard(self) -> AbstractContextManager[SummaryWriter | None]:
+        if not self.group.is_first:
+            return nullcontext()
+        # What a killed process logged after its last checkpoint is logged again: TensorBoard drops the first.
+        writer: AbstractContextManager[SummaryWriter] = SummaryWriter(
+            str(self.run_folder / "tensorboard"), purge_step=self.progress.step + 1
+        )
+        return writer
+
+    def _log(self, step: int, values: dict[str, float]) -> None:
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
     def _metrics_row(self, result: Validation, line: ProgressLine) -> dict[str, float]:
         progress, config, scores = self.progress, self.config, result.scores
-        images = progress.step * config.batch_size * config.accumulate
+        images = progress.step * config.images_per_step
         return {
             "step": progress.step,
             "epoch": images / len(self.prepared.train),
@@ -317,6 +340,8 @@ class Loop:
             seed=config.seed,
             steps=config.steps * config.accumulate,
             start_step=self.progress.step * config.accumulate,
+            rank=self.group.rank,
+            world_size=self.group.size,
         )
         dataset = TrainDataset(
             self.prepared.train,
@@ -328,7 +353,8 @@ class Loop:
         return iter(make_loader(dataset, sampler, workers=config.workers, pin_memory=on_gpu))
 
     def _validation_loader(self) -> DataLoader:
-        batches = eval_batches(self.prepared.val, self.config.eval_batch_size)
+        shard = (self.group.rank, self.group.size)
+        batches = eval_batches(self.prepared.val, self.config.eval_batch_size, shard)
         return make_loader(
             EvalDataset(self.prepared.val),
             batches,
@@ -346,8 +372,11 @@ class Loop:
         the last checkpoint leads to all the rest.
         """
         self._check_weights()
+        if not self.group.is_first:
+            return
         outputs.write_losses(self.run_folder, self.loss_rows)
-        self.board.flush()
+        if self.board is not None:
+            self.board.flush()
         checkpoint = Checkpoint(config=self.config.to_dict(), progress=self.progress, **self.learner.state())
         last = self.checkpoints / "last.ckpt"
         if best:

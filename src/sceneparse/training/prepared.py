@@ -10,6 +10,7 @@ from rich.console import Console
 from sceneparse.config import RunConfig
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import Dataset
+from sceneparse.training.group import Group
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Prepared:
         dataset: as opened.
         train: cache of the training split, masks at the size of the images.
         val: cache of the validation split, masks at their own size.
-        console: where to print.
+        console: where to print; quiet where another process does.
         command: how to repeat the run.
+        group: the processes of the run.
     """
 
     run: Path
@@ -54,3 +56,4 @@ class Prepared:
     val: PixelCache
     console: Console
     command: str
+    group: Group

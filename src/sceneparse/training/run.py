@@ -9,7 +9,8 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
 from sceneparse.settings import from_plain
 from sceneparse.training.checkpoint import Checkpoint, load_checkpoint
+from sceneparse.training.group import Group, torchrun_group
+from sceneparse.training.launch import launch
 from sceneparse.training.prepared import Prepared, RunResult
 from sceneparse.training.progress import say
 from sceneparse.training.resume import (
@@ -65,39 +68,88 @@ def train(
         InputError: wrong data, settings or weights; a non-finite loss; a full disk.
     """
     console = console or Console(stderr=True)
-    run = Path(out)
-    checkpoint, old = None, config
-    if resume:
-        old = config_for_resume(run)
-        config = resumed_config(config, run)
-        checkpoint = _last_checkpoint(run, config)
-    else:
-        _refuse_used_folder(run)
-    dataset, train_cache, val_cache = open_splits(config, console)
-    config = _resolved(config, train_samples=len(train_cache))
-    prepared = Prepared(
-        run=run,
-        config=config,
-        dataset=dataset,
-        train=train_cache,
-        val=val_cache,
-        console=console,
-        command=shlex.join(command) if command else "",
-    )
-    if checkpoint is None:
-        network, normalization = make_network(config, dataset.labels, console)
-    else:  # what the run started from is in the checkpoint, and need not be there any more
-        network = build_model(config.model.name, dataset.labels.num_classes, config.model.options)
-        normalization = Normalization.from_dict(checkpoint.normalization)
+    job = _Job(config, Path(out), resume, shlex.join(command) if command else "")
+    group = torchrun_group()
+    if group is not None:
+        with group.joined():
+            with group.agreed():
+                job = replace(job, config=_as_torchrun_says(config, group))
+            return _take_part(job, group, console if group.is_first else Console(quiet=True))
+    if config.devices == 1:
+        return _take_part(job, Group(), console)
+    # What is wrong is said, and the caches are made, before any process is started.
+    _prepare(job, Group(local_size=config.devices), console)
+    return launch(partial(_take_part_prepared, job), config.devices, console)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What :func:`train` was asked for; goes to other processes."""
+
+    config: RunConfig
+    run: Path
+    resume: bool
+    command: str
+
+
+def _take_part_prepared(job: _Job, group: Group, console: Console) -> RunResult:
+    return _take_part(job, group, console, said=True)
+
+
+def _take_part(job: _Job, group: Group, console: Console, *, said: bool = False) -> RunResult:
+    """The whole run as one process of the group sees it; ``said``: what is known of the data was."""
+    with group.agreed():
+        prepared, checkpoint = _prepare(job, group, Console(quiet=True) if said else console)
+        prepared = replace(prepared, console=console)
+        config, labels = prepared.config, prepared.dataset.labels
+        if checkpoint is None:
+            network, normalization = make_network(config, labels, console)
+        else:  # what the run started from is in the checkpoint, and need not be there any more
+            network = build_model(config.model.name, labels.num_classes, config.model.options)
+            normalization = Normalization.from_dict(checkpoint.normalization)
+        changes = changed_settings(config_for_resume(job.run), config) if job.resume else []
     # Lightning takes seconds to import: wrong data and weights are said before.
     from sceneparse.training.loop import Loop
 
     with _determinism(config.deterministic):
         loop = Loop(prepared, network, normalization, checkpoint)
-        _write_start(prepared)
-        for change in changed_settings(old, config) if resume else ():
+        if group.is_first:
+            _write_start(prepared)
+        for change in changes:
             say(console, f"setting {change}")
         return loop.run()
+
+
+def _prepare(job: _Job, group: Group, console: Console) -> tuple[Prepared, Checkpoint | None]:
+    """Everything that is checked before a network is made, and where a resumed run goes on."""
+    config, run, checkpoint = job.config, job.run, None
+    if job.resume:
+        config = resumed_config(config, run)
+        checkpoint = _last_checkpoint(run, config)
+    else:
+        _refuse_used_folder(run)
+    _require_device(config, group.local_size)
+    dataset, train_cache, val_cache = open_splits(config, console)
+    prepared = Prepared(
+        run=run,
+        config=_resolved(config, train_samples=len(train_cache), local_size=group.local_size),
+        dataset=dataset,
+        train=train_cache,
+        val=val_cache,
+        console=console,
+        command=job.command,
+        group=group,
+    )
+    return prepared, checkpoint
+
+
+def _as_torchrun_says(config: RunConfig, group: Group) -> RunConfig:
+    if config.devices not in (1, group.size):
+        raise InputError(
+            f"{config.devices} devices were asked for, and torchrun has started {group.size} processes",
+            fix=f"start {config.devices} with torchrun; a run goes on with as many as it began with",
+        )
+    return replace(config, devices=group.size)
 
 
 def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple[FCN, Normalization]:
@@ -129,9 +181,9 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
     return network, report.normalization
 
 
-def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:
+def _resolved(config: RunConfig, *, train_samples: int, local_size: int) -> RunConfig:
     """The settings with everything left to the data and the machine filled in."""
-    images_per_step = config.batch_size * config.accumulate
+    images_per_step = config.images_per_step
     steps_per_epoch = math.ceil(train_samples / images_per_step)
     steps = config.steps
     if config.epochs is not None:
@@ -139,7 +191,6 @@ def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:
     if steps < 1:
         raise InputError("the run has no length", fix="give --steps N or --epochs N")
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    _require_device(config, on_gpu=on_gpu)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "32"
@@ -150,18 +201,35 @@ def _resolved(config: RunConfig, *, train_samples: int) -> RunConfig:
         eval_every=config.eval_every or min(steps, max(steps_per_epoch, math.ceil(steps / 20))),
         device=("cuda" if config.device == "auto" else config.device) if on_gpu else "cpu",
         precision=precision,
-        workers=config.workers if config.workers >= 0 else default_workers(on_gpu=on_gpu),
+        workers=config.workers if config.workers >= 0 else _workers(on_gpu, local_size),
     )
 
 
-def _require_device(config: RunConfig, *, on_gpu: bool) -> None:
-    if config.device.startswith("cuda"):
-        number, seen = int(config.device.partition(":")[2] or 0), torch.cuda.device_count() if on_gpu else 0
-        if number >= seen:
-            raise InputError(
-                f"device {config.device!r} was asked for and PyTorch sees {seen or 'no'} GPU",
-                fix="use --device cpu, or install a driver and a PyTorch build for it",
-            )
+def _workers(on_gpu: bool, local_size: int) -> int:
+    """Those of one process, where ``local_size`` share the machine."""
+    workers = default_workers(on_gpu=on_gpu)
+    return max(1, workers // local_size) if workers else 0
+
+
+def _require_device(config: RunConfig, local_size: int) -> None:
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    seen = torch.cuda.device_count() if on_gpu else 0
+    if config.device.startswith("cuda") and int(config.device.partition(":")[2] or 0) >= seen:
+        raise InputError(
+            f"device {config.device!r} was asked for and PyTorch sees {seen or 'no'} GPU",
+            fix="use --device cpu, or install a driver and a PyTorch build for it",
+        )
+    if on_gpu and local_size > seen:
+        raise InputError(
+            f"{local_size} devices were asked for and PyTorch sees {seen} GPU",
+            fix=f"use --devices {seen}, or --device cpu",
+        )
+    cores = os.cpu_count() or 1
+    if not on_gpu and local_size > max(2, cores):
+        raise InputError(
+            f"{local_size} devices were asked for; this machine has {cores} cores and no GPU is used",
+            fix=f"use --devices {max(2, cores)} or fewer",
+        )
     if config.precision == "16" and not on_gpu:
         raise InputError(
             "precision '16' is for GPUs: a processor computes in '32' or 'bf16'",

@@ -24,7 +24,7 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
 
     Args:
         config: its data settings count.
-        console: is told what was left out, and the warnings.
+        console: is told what was left out, and the warnings; a quiet one shows no progress either.
 
     Returns:
         The data set, the cache of "train" with masks at the size of the images, and that of "val" with masks
@@ -39,7 +39,7 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
     dataset.split("val")  # say that it is missing before the training split is read
     unpaired = [fault for fault in dataset.faults if fault.split in ("train", "val", None)]
     if unpaired and not config.data.skip_bad:
-        raise _all_faults(dataset)
+        raise _all_faults(dataset, console)
 
     def cache(split: str, mask_size: str) -> PixelCache:
         return PixelCache.open(
@@ -49,14 +49,14 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
             mask_size=mask_size,
             folder=cache_folder(config),
             workers=decoding_threads(),
-            progress=True,
+            progress=not console.quiet,
             skip_bad=config.data.skip_bad,
         )
 
     try:
         train, val = cache("train", "image"), cache("val", "own")
     except FaultsError:
-        raise _all_faults(dataset) from None
+        raise _all_faults(dataset, console) from None
     between = faults_between({"train": train.tally, "val": val.tally}, dataset.labels)
     faults = [*unpaired, *train.tally.faults, *val.tally.faults, *between]
     stops = [fault for fault in faults if fault.stops]
@@ -67,9 +67,9 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
     return dataset, train.without(twins) if twins else train, val
 
 
-def _all_faults(dataset: Dataset) -> FaultsError:
+def _all_faults(dataset: Dataset, console: Console) -> FaultsError:
     """Everything that stops a training, as ``sceneparse check`` says it: a cache knows its split only."""
-    checked = check(dataset, splits=("train", "val"), progress=True)
+    checked = check(dataset, splits=("train", "val"), progress=not console.quiet)
     return FaultsError(checked.stops, where=dataset.root)
 
 

@@ -16,6 +16,7 @@ from sceneparse.evaluation.metric import SegmentationScores
 from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized, scores_for
+from sceneparse.training.group import Group
 from sceneparse.training.loss import cross_entropy_sum, pixel_weight
 
 
@@ -45,6 +46,7 @@ def validate(
     ignore_index: int,
     keep: Collection[int] = (),
     stop: Callable[[], bool] = lambda: False,
+    group: Group = Group(),  # noqa: B008
 ) -> Validation | None:
     """Run ``model`` over ``loader``.
 
@@ -56,7 +58,8 @@ def validate(
         num_classes: K.
         ignore_index: label without effect.
         keep: indices of samples whose predictions are returned.
-        stop: asked after every batch; True gives up.
+        stop: asked after every batch; True gives up, for all processes.
+        group: the processes whose loaders together give the split; each gets the result for the whole of it.
 
     Returns:
         None where ``stop`` ended it.
@@ -64,9 +67,12 @@ def validate(
     was_training = model.training
     model.eval()
     metric = SegmentationScores(num_classes, ignore_index).to(device)
+    nothing = torch.zeros(0, dtype=torch.uint8, device=device)
+    metric.update(nothing, nothing)  # it would warn in a process that has no batch
     total = torch.zeros((), dtype=torch.float64, device=device)
     pixels = torch.zeros((), dtype=torch.float64, device=device)
     predictions: dict[int, NDArray[np.integer]] = {}
+    stopped = False
     try:
         for batch in loader:
             mask: Tensor = batch["mask"].to(device, non_blocking=True)
@@ -80,11 +86,18 @@ def validate(
             for row, index in enumerate(batch["index"].tolist()):
                 if index in keep:
                     predictions[index] = labels[row].cpu().numpy()
-            if stop():
-                return None
+            if stopped := stop():
+                break
     finally:
         model.train(was_training)
+    if group.highest(int(stopped)):
+        return None
+    group.add_up(total)
+    group.add_up(pixels)
+    for others in group.gathered(predictions):
+        predictions |= others
     loss_mean = (total / pixels).item() if pixels.item() else float("nan")
+    # The metric adds up the counts of all processes itself.
     return Validation(metric.compute(), loss_mean, predictions)
 
 

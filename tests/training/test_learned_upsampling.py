@@ -5,7 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from sceneparse.kernels import transposed
+from sceneparse.models import ModelOptions, build_model
 from sceneparse.models.upsample import Upsampling
+from sceneparse.normalization import IMAGENET
+from sceneparse.settings import override
+from sceneparse.training.learner import Learner
 from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
 
 TOLERANCE = 1e-5  # of the contract, float32
@@ -113,3 +117,31 @@ def test_bfloat16_where_the_network_computes_in_it():
     for found, expected in pairs:
         assert found.dtype == torch.float32
         assert (found - expected).norm() < 0.03 * expected.norm()
+
+
+@pytest.mark.parametrize("head", ["fcn8s", "fcn8s-wide"])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_training_step(config, head, precision):
+    """The loss of the logits, and the kernel of the last layer learns."""
+    torch.manual_seed(0)
+    network = build_model(f"{head}-test_convnext", 3, ModelOptions(dropout=0.0))
+    for parameter in network.head.parameters():  # scores that start at 0 would hide the body
+        torch.nn.init.normal_(parameter, std=0.1)
+    learner = Learner(
+        override(config, {"precision": precision}), network, IMAGENET, ignore_index=255, class_weights=None
+    )
+    batch = {
+        "image": torch.randint(0, 256, (2, 3, 37, 53), dtype=torch.uint8),
+        "mask": torch.randint(0, 3, (2, 37, 53), dtype=torch.uint8),
+        "index": torch.arange(2),
+    }
+    batch["mask"][:, :9] = 255
+    with torch.no_grad():
+        logits = network(IMAGENET(batch["image"]))
+    wanted = F.cross_entropy(logits, batch["mask"].long(), ignore_index=255)
+    kernel = network.head.last.weight.detach().clone()
+    found = learner.step([batch], 5)
+    rtol = 1e-5 if precision == "32" else 0.1
+    torch.testing.assert_close(found, wanted, rtol=rtol, atol=1e-5)
+    assert (found.item() == pytest.approx(wanted.item(), rel=1e-6)) == (precision == "32")
+    assert not torch.equal(network.head.last.weight, kernel)

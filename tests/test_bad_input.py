@@ -170,7 +170,7 @@ def test_unknown_or_missing_split(data, scene_run, tmp_path, capsys):
         (["--label-set", "camvidd"], ("unknown label set 'camvidd'. Did you mean 'camvid'", *LABEL_SETS)),
         (["--precision", "fp16"], ("'precision' is 'fp16'", "bf16")),
         (["--device", "tpu"], ("'device' is 'tpu'", "cuda")),
-        (["--batch-size", "0"], ("'batch_size' is 0", "at least 1")),
+        (["--batch-size", "0"], ("neither auto nor a number of images", "at least 1")),
         (["--lr", "-1"], ("'optimizer.lr' is -1",)),
         (["--steps", "0"], ("no length", "--steps")),
     ],

@@ -138,7 +138,7 @@ def test_override(name, text, value):
         ("steps", "1.5", "takes int"),
         ("steps", "true", "takes int"),
         ("steps", "-1", "at least 0"),
-        ("batch_size", "0", "at least 1"),
+        ("batch_size", "-1", "at least 0"),
         ("optimizer.lr", "0", "positive"),
         ("optimizer.lr", ".nan", "positive"),
         ("optimizer.name", "adamm", "Did you mean 'adam'"),

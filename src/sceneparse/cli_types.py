@@ -16,6 +16,15 @@ def size(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
+def batch_size(text: str) -> int:
+    """``auto``, which is 0, or a number of images."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number of images, at least 1")
+    return int(text)
+
+
 def tile(text: str) -> str | int:
     """``auto``, or the side of windows in pixels."""
     if text == "auto":

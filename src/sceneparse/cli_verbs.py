@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sceneparse.cli_data_verbs import DATA_VERBS
-from sceneparse.cli_types import assignment, scales, size, tile
+from sceneparse.cli_types import assignment, batch_size, scales, size, tile
 from sceneparse.cli_verb import Options, Parser, Verb
 
 _MODEL = "run folder that train made, or a bundle folder (its model/)"
@@ -51,7 +51,11 @@ def _train_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--size", type=size, metavar="H,W", help="training crop in pixels")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="images of one forward pass, on each device"
+        "--batch-size",
+        type=batch_size,
+        metavar="N",
+        help="images of one forward pass, on each device; auto: as many as memory allows, found by steps on "
+        "zeros",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help="optimizer steps in all")

@@ -156,7 +156,7 @@ class RunConfig:
         model: see :class:`ModelConfig`.
         optimizer: see :class:`OptimizerConfig`.
         loss: see :class:`LossConfig`.
-        batch_size: samples of one forward pass of one process.
+        batch_size: samples of one forward pass of one process; 0 is what memory allows, found at the start.
         accumulate: forward passes of one step; a step sees ``batch_size * accumulate * devices`` samples.
         steps: optimizer steps in all; 0 until ``epochs`` is resolved against the data.
         epochs: passes over the training split in all; where given, ``steps`` follows from it.
@@ -202,7 +202,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         _one_of("precision", self.precision, PRECISIONS)
         for name, low in (
-            ("batch_size", 1),
+            ("batch_size", 0),
             ("accumulate", 1),
             ("devices", 1),
             ("eval_batch_size", 1),

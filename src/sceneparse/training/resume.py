@@ -54,7 +54,12 @@ def resumed_config(config: RunConfig, run: Path) -> RunConfig:
     old = config_for_resume(run)
     found = {
         name: getattr(old, name)
-        for name, open_value in (("eval_every", 0), ("precision", "auto"), ("device", "auto"))
+        for name, open_value in (
+            ("batch_size", 0),
+            ("eval_every", 0),
+            ("precision", "auto"),
+            ("device", "auto"),
+        )
         if getattr(config, name) == open_value
     }
     config = replace(config, **found)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from sceneparse import environment
 from sceneparse.config import RunConfig
+from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import default_workers
 from sceneparse.deploy.bundle import read_bundle
 from sceneparse.errors import InputError
@@ -68,6 +69,8 @@ def train(
         InputError: wrong data, settings or weights; a non-finite loss; a full disk.
     """
     console = console or Console(stderr=True)
+    if not config.batch_size and not resume:
+        config = _with_batch_size(config, Path(out), console)
     job = _Job(config, Path(out), resume, shlex.join(command) if command else "")
     group = torchrun_group()
     if group is not None:
@@ -150,6 +153,28 @@ def _as_torchrun_says(config: RunConfig, group: Group) -> RunConfig:
             fix=f"start {config.devices} with torchrun; a run goes on with as many as it began with",
         )
     return replace(config, devices=group.size)
+
+
+def _with_batch_size(config: RunConfig, run: Path, console: Console) -> RunConfig:
+    """The settings with the batch size that fits in memory; says which and why."""
+    from sceneparse.training.batch_size import fitting_batch_size
+
+    _refuse_used_folder(run)
+    if torchrun_group() is not None:
+        raise InputError(
+            "under torchrun a batch size cannot be found: machines may differ",
+            fix="give --batch-size a number",
+        )
+    dataset = open_dataset(config.data.path, label_set=config.data.label_set, keep_faults=True)
+    samples = len(dataset.split("train"))
+    # Of what is left open only device and precision count here: the length depends on the batch size.
+    there = replace(config, batch_size=1, steps=1, epochs=None)
+    there = _resolved(there, train_samples=samples, local_size=config.devices)
+    choice = fitting_batch_size(
+        replace(there, devices=1), dataset.labels, samples=samples // config.devices, processes=config.devices
+    )
+    say(console, f"--batch-size auto: {choice.batch_size} ({choice.why})")
+    return replace(config, batch_size=choice.batch_size)
 
 
 def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple[FCN, Normalization]:

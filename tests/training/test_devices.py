@@ -97,13 +97,14 @@ def test_dropout_differs_between_processes():
     assert len({_seed(3, step, part, rank) for step in (0, 1) for part in (0, 1) for rank in (0, 1)}) == 8
 
 
-def test_stopped_and_resumed_is_bit_equal(pair, unbroken_pair, tmp_path):
-    """The signal comes to the parent alone; both processes end at the same step."""
-    console = Console(file=_Signalling("step 3  train loss"), width=200)
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_is_bit_equal(pair, unbroken_pair, tmp_path, number):
+    """SIGTERM comes to the parent alone, Ctrl-C to all; both processes end at the same step."""
+    console = Console(file=_Signalling("step 3  train loss", number), width=200)
+    before = signal.getsignal(number)
     result = train(pair, tmp_path / "run", console=console)
-    assert (result.step < 6) == (result.stopped_by == signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert (result.step < 6) == (result.stopped_by == number)
+    assert signal.getsignal(number) is before
     checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert checkpoint.progress.step == result.step
     with pytest.raises(InputError, match="devices was 2, is now 1"):
@@ -219,13 +220,16 @@ def test_one_gpu_by_number_is_not_several(config):
 
 
 class _Signalling(io.StringIO):
-    """Sends this process SIGTERM when a text is printed."""
+    """Sends a signal when a text is printed."""
 
-    def __init__(self, text):
+    def __init__(self, text, number):
         super().__init__()
         self.text = text
+        self.number = number
 
     def write(self, text):
         if self.text in text:
-            os.kill(os.getpid(), signal.SIGTERM)
+            children = multiprocessing.active_children() if self.number == signal.SIGINT else ()
+            for process in (os.getpid(), *(child.pid for child in children)):
+                os.kill(process, self.number)
         return super().write(text)

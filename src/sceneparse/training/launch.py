@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import tempfile
 import threading
 import time
@@ -74,7 +75,6 @@ class _Watch:
         self.lines: list[Connection] = []
         self.result: RunResult | None = None
         self.errors: list[Exception] = []
-        self.told_to_stop = False
 
     def start(self, work: Work, devices: int, meeting: Path) -> None:
         """Start them; what they import is imported once where the platform can."""
@@ -100,10 +100,11 @@ class _Watch:
         while any(process.is_alive() for process in self.processes) or self._read(0):
             wait([*self.lines, *(p.sentinel for p in self.processes if p.is_alive())], 0.2)
             self._read(0)
-            if stop and not self.told_to_stop:
-                self.told_to_stop = True
+            if stop and os.name == "posix":
+                # Again and again: not before the first step do they listen. On Windows this would be the end
+                # of them, and Ctrl-C reaches them without us.
                 for process in self.processes:
-                    process.terminate()  # their own StopRequest sees it
+                    process.terminate()
             failed = self.errors or any(process.exitcode for process in self.processes)
             if failed:
                 deadline = deadline or time.monotonic() + SLACK_SECONDS
@@ -143,8 +144,6 @@ class _Watch:
             return ours[0]
         codes = [process.exitcode or 0 for process in self.processes]
         killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0]
-        if self.told_to_stop and (killed or not self.errors):  # before the first step
-            return KeyboardInterrupt()
         if killed:
             rank, number = killed[0]
             return InputError(
@@ -152,7 +151,12 @@ class _Watch:
                 + (", as systems do when memory is full" if number == 9 else ""),
                 fix="go on with --resume; where memory was full, with a smaller --batch-size or --devices",
             )
-        return self.errors[0] if self.errors else RuntimeError(f"the processes ended with {codes}")
+        if self.errors:
+            return self.errors[0]
+        return RuntimeError(
+            f"the processes that train ended with {codes} before they began. They import the main module: a "
+            'script has its calls under `if __name__ == "__main__":`'
+        )
 
     def end(self) -> None:
         """Leave none behind."""
@@ -184,6 +188,8 @@ class _Sent:
 def _process(work: Work, group: Group, meeting: Path, line: Connection, screen: tuple[int, bool]) -> None:
     """One process of the group; its result, or its error, is sent and not raised."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the training loop listens, before and after nobody does
     width, is_terminal = screen
     console = Console(quiet=True)
     if group.is_first:

@@ -14,7 +14,7 @@ import sceneparse
 SOURCE = Path(sceneparse.__file__).parent
 
 LAYERS = (
-    ("errors", "settings", "files", "outputs", "kernels", "environment"),
+    ("errors", "settings", "files", "outputs", "kernels", "environment", "memory"),
     ("labels", "labelsets", "normalization"),
     ("data", "models"),
     ("config",),

@@ -209,6 +209,8 @@ class Loop:
             )
 
     def _diverged(self, what: str) -> InputError:
+        if not self.group.is_first:
+            raise SystemExit(2)  # process 0 finds the same and says it
         kept = self.checkpoints / "last.ckpt"
         if kept.is_file():
             said = f"{kept} is the last good checkpoint: go on from there with --resume and one of these"

@@ -165,6 +165,7 @@ def _with_batch_size(config: RunConfig, run: Path, console: Console) -> RunConfi
             "under torchrun a batch size cannot be found: machines may differ",
             fix="give --batch-size a number",
         )
+    _require_device(config, config.devices)
     dataset = open_dataset(config.data.path, label_set=config.data.label_set, keep_faults=True)
     samples = len(dataset.split("train"))
     # Of what is left open only device and precision count here: the length depends on the batch size.

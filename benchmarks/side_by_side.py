@@ -15,13 +15,18 @@ from sceneparse.kernels import compiled
 _MIB = 2**20
 
 
-def best_s(sides: dict[str, Callable[[], object]], *, rounds: int, seconds: float) -> dict[str, float]:
+def best_s(
+    sides: dict[str, Callable[[], object]], *, rounds: int, seconds: float, pause: float = 0.0, block: int = 1
+) -> dict[str, float]:
     """Least seconds of each, taken in turns: a busy moment of the machine meets all of them.
 
     Args:
         sides: by name; each is called once before to warm up.
         rounds: turns at least.
         seconds: further turns until so much time has passed.
+        pause: seconds before each turn, and then one more call that is not timed. For sides with threads of
+            their own: those of the side before go on spinning for a while, and its own have to wake up.
+        block: timed calls in a turn.
     """
     best = dict.fromkeys(sides, float("inf"))
     for call in sides.values():
@@ -29,9 +34,13 @@ def best_s(sides: dict[str, Callable[[], object]], *, rounds: int, seconds: floa
     began, done = time.monotonic(), 0
     while done < rounds or time.monotonic() - began < seconds:
         for name, call in sides.items():
-            start = time.perf_counter()
-            call()
-            best[name] = min(best[name], time.perf_counter() - start)
+            if pause:
+                time.sleep(pause)
+                call()
+            for _ in range(block):
+                start = time.perf_counter()
+                call()
+                best[name] = min(best[name], time.perf_counter() - start)
         done += 1
     return best
 

@@ -2,9 +2,9 @@
 
     python benchmarks/ceilings.py [--threads 2] [--seconds 2]
 
-Matrix product 2048 x 2048 x 2048; 3x3 convolution of 256 to 256 channels at 56 x 56 in channels-last memory, as
-oneDNN computes it directly, without fast algorithms; copy of 256 MiB, bytes read and written. fp32, and bf16
-where the processor computes in it. Best of several. Writes results/ceilings_HARDWARE_DATE.json.
+Matrix product 2048 x 2048 x 2048; 3x3 convolution of 256 to 256 channels at 56 x 56 in channels-last memory,
+as oneDNN computes it directly, without fast algorithms; copy of 256 MiB, bytes read and written. fp32, and
+bf16 where the processor computes in it. Best of several. Writes results/ceilings_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def main() -> int:
         rates[str(threads)] = {
             what: round(rate, 1) for what, rate in measure(options.seconds, dtypes).items()
         }
-    print(f"{"":50}" + "".join(f"{f'{n} threads' if n != '1' else '1 thread':>12}" for n in rates))
+    heads = ["1 thread" if threads == "1" else f"{threads} threads" for threads in rates]
+    print(" " * 50 + "".join(f"{head:>12}" for head in heads))
     for what in rates["1"]:
         unit = "GB/s" if what == "copy" else "GFLOP/s"
         print(f"{what:42}{unit:8}" + "".join(f"{rates[n][what]:12.1f}" for n in rates))

@@ -1,4 +1,8 @@
-"""The GPU's kernels on the processor: ``TRITON_INTERPRET=1 python interpreted.py``."""
+"""The GPU's kernels: ``TRITON_INTERPRET=1 python interpreted.py`` on the processor, ``python interpreted.py
+cuda`` on a GPU.
+"""
+
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +10,7 @@ import torch.nn.functional as F
 from sceneparse.kernels import gpu
 from sceneparse.kernels.target import Target
 
+torch.set_default_device(sys.argv[1] if sys.argv[1:] else "cpu")
 WEIGHTS = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0])
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sceneparse.errors import InputError
+from sceneparse.evaluation import confusion
 from sceneparse.evaluation.confusion import (
     CHUNK_PIXELS,
     _count_device,
@@ -59,13 +60,26 @@ def test_the_gpu_path_counts_the_same(seed):
     assert (on_device.numpy() == joint_counts(prediction, target, num_classes, 100)).all()
 
 
-def test_more_pixels_than_a_chunk_and_views_that_are_not_contiguous():
-    prediction, target, num_classes = trial(3, np.uint8, (700, 2 * CHUNK_PIXELS // 700 + 60))
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_more_pixels_than_a_chunk_and_views_that_are_not_contiguous(monkeypatch, dtype):
+    monkeypatch.setattr(confusion, "CHUNK_PIXELS_OF_BYTES", CHUNK_PIXELS)
+    prediction, target, num_classes = trial(3, dtype, (700, 2 * CHUNK_PIXELS // 700 + 60))
     expected = loop_matrix(prediction, target, num_classes, 100)
     assert (confusion_matrix(prediction, target, num_classes, 100) == expected).all()
     assert (confusion_matrix(prediction.T, target.T, num_classes, 100) == expected).all()
     flipped = confusion_matrix(prediction[::2, ::-3], target[::2, ::-3], num_classes, 100)
     assert (flipped == loop_matrix(prediction[::2, ::-3], target[::2, ::-3], num_classes, 100)).all()
+
+
+@pytest.mark.parametrize("num_classes", [1, 3, 255, 256])
+@pytest.mark.parametrize("ignore_index", [-1, 0, 2, 255, 1000])
+def test_bytes_are_counted_as_other_integers_are(num_classes, ignore_index):
+    rng = np.random.default_rng(num_classes)
+    prediction, target = rng.integers(0, 256, (2, 50_000), dtype=np.uint8)
+    expected = joint_counts(prediction.astype(np.int32), target.astype(np.int32), num_classes, ignore_index)
+    counts = joint_counts(prediction, target, num_classes, ignore_index)
+    assert counts.shape == expected.shape
+    assert (counts == expected).all()
 
 
 def test_predictions_under_ignored_pixels_change_nothing():

@@ -20,7 +20,7 @@ from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.errors import InputError
 from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
-from sceneparse.models import FCN, model_from_architecture
+from sceneparse.models import Network, model_from_architecture
 from sceneparse.normalization import Normalization
 
 FORMAT = "sceneparse-bundle"
@@ -151,7 +151,7 @@ def _unreadable(error: Exception, path: Path) -> InputError:
     )
 
 
-def load_model(model: str | Path) -> tuple[FCN, Bundle]:
+def load_model(model: str | Path) -> tuple[Network, Bundle]:
     """The network of MODEL with its weights, in evaluation mode, and its configuration.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from sceneparse.models.build import DEFAULT_MODEL, HEADS, build_model, model_from_architecture
 from sceneparse.models.fcn import FCN
+from sceneparse.models.network import Network
 from sceneparse.models.options import ModelOptions
 from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.models.weights import WeightsReport, load_matching, load_weights
@@ -11,6 +12,7 @@ __all__ = [
     "FCN",
     "HEADS",
     "ModelOptions",
+    "Network",
     "WeightsReport",
     "build_model",
     "load_matching",

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sceneparse.models.encoder import DEEPEST
 from sceneparse.models.fused import FusedHead, stride_key
+from sceneparse.models.network import Network
 from sceneparse.models.upsample import Upsampling, bilinear_transposed_conv, mixing_transposed_conv
 
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
@@ -162,28 +160,20 @@ class WideHead(nn.Module):
 Head = FCNHead | WideHead | FusedHead
 
 
-class FCN(nn.Module):
+class FCN(Network):
     """Encoder and head: (B, 3, H, W) normalized images to (B, K, H, W) logits, for any H, W >= 1.
-
-    Build one with :func:`sceneparse.models.build_model`, which fills ``architecture``.
 
     Attributes:
         encoder: features by stride.
         head: :class:`FCNHead`, :class:`WideHead` or :class:`~sceneparse.models.fused.FusedHead`.
-        num_classes: K.
-        architecture: name, number of classes and options, as plain values: what
-            :func:`sceneparse.models.model_from_architecture` needs to build this network again.
     """
 
-    encoder: nn.Module
+    head_prefix = "head."
     head: Head
 
     def __init__(self, encoder: nn.Module, head: Head, num_classes: int) -> None:
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder, num_classes)
         self.head = head
-        self.num_classes = num_classes
-        self.architecture: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) for images (B, 3, H, W)."""
@@ -192,10 +182,7 @@ class FCN(nn.Module):
         return _crop(logits, self.head.image_offset, images.shape[-2:])
 
     def scores(self, images: Tensor) -> Tensor:
-        """What the last upsampling starts from: (B, C, h, w) at the head's finest stride.
-
-        With :meth:`upsampling` a loss or an arg-max needs no full-resolution logits.
-        """
+        """What the last upsampling starts from: (B, C, h, w) at the head's finest stride."""
         return self.head.scores(self.encoder(self._padded(images)))
 
     def upsampling(self, size_hw: tuple[int, int]) -> Upsampling:
@@ -209,26 +196,8 @@ class FCN(nn.Module):
 
     def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size to which images of ``size_hw`` are padded, right and below, before the encoder."""
-        if self._pads_itself:
-            return size_hw
-        height, width = size_hw
-        return -(-height // DEEPEST) * DEEPEST, -(-width // DEEPEST) * DEEPEST
-
-    def head_parameter_names(self) -> tuple[str, ...]:
-        """Names in ``state_dict()`` of every parameter of the head: what starts anew on another task."""
-        return tuple(f"head.{name}" for name, _ in self.head.named_parameters())
-
-    @property
-    def _pads_itself(self) -> bool:
-        return self.head.image_offset > 0
-
-    def _padded(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        padded_h, padded_w = self.padded_size_hw((height, width))
-        if (padded_h, padded_w) == (height, width):
-            return images
-        # Zero is the mean colour of normalized images.
-        return F.pad(images, (0, padded_w - width, 0, padded_h - height))
+        pads_itself = self.head.image_offset > 0
+        return size_hw if pads_itself else super().padded_size_hw(size_hw)
 
 
 def _crop(x: Tensor, offset: int, size_hw: Sequence[int]) -> Tensor:

@@ -19,9 +19,9 @@ from torch import Tensor
 from sceneparse.errors import InputError
 from sceneparse.models.build import split_name
 from sceneparse.models.encoder import TimmEncoder, create_timm
-from sceneparse.models.fcn import FCN
 from sceneparse.models.hub import cached_or_downloaded, pretrained_facts
 from sceneparse.models.matconvnet import read_matconvnet
+from sceneparse.models.network import Network
 from sceneparse.models.statedict import (
     PYTORCH_FCN_LAYERS,
     as_convolutions,
@@ -87,7 +87,7 @@ def _numbers(values: Collection[float]) -> str:
     return " ".join(f"{v:.6g}" for v in values)
 
 
-def load_weights(model: FCN, source: str | Path) -> WeightsReport:
+def load_weights(model: Network, source: str | Path) -> WeightsReport:
     """Fills a network from ``"imagenet"`` or a file.
 
     Args:
@@ -120,7 +120,7 @@ def load_weights(model: FCN, source: str | Path) -> WeightsReport:
 
 
 def load_matching(
-    model: FCN,
+    model: Network,
     tensors: Mapping[str, Tensor],
     *,
     source: str,
@@ -144,7 +144,7 @@ def load_matching(
         InputError: the rest does not fit; the first layers are named with both shapes.
     """
     shapes = _shapes(model)
-    head = {name for name in shapes if name.startswith("head.")}
+    head = {name for name in shapes if name.startswith(model.head_prefix)}
     wanted = {name: tensor for name, tensor in tensors.items() if same_classes or name not in head}
     required: Collection[str] = shapes
     if head_may_differ or not same_classes:
@@ -153,7 +153,7 @@ def load_matching(
     return _fill(model, wanted, required, source, normalization)
 
 
-def _load_imagenet(model: FCN) -> WeightsReport:
+def _load_imagenet(model: Network) -> WeightsReport:
     backbone = _backbone(model)
     name, normalization = pretrained_facts(backbone)
     path = cached_or_downloaded(backbone)
@@ -164,7 +164,7 @@ def _load_imagenet(model: FCN) -> WeightsReport:
     return _load_timm(model, tensors, name, normalization, check=False)
 
 
-def _load_matconvnet(model: FCN, path: Path) -> WeightsReport:
+def _load_matconvnet(model: Network, path: Path) -> WeightsReport:
     _require_vgg(model, path, "VGG weights of MatConvNet")
     layers, normalization = read_matconvnet(path)
     unused = [name for name in layers if name.startswith("fc8.")]
@@ -173,7 +173,7 @@ def _load_matconvnet(model: FCN, path: Path) -> WeightsReport:
 
 
 def _load_vgg(
-    model: FCN,
+    model: Network,
     tensors: Mapping[str, Tensor],
     source: str,
     normalization: Normalization,
@@ -195,7 +195,7 @@ def _load_vgg(
     return _fill(model, ours, _encoder_names(model), source, normalization, unused=unused, notes=notes)
 
 
-def _load_pytorch_fcn(model: FCN, tensors: Mapping[str, Tensor], source: str) -> WeightsReport:
+def _load_pytorch_fcn(model: Network, tensors: Mapping[str, Tensor], source: str) -> WeightsReport:
     _require_vgg(model, source, "weights of a published FCN on VGG16")
     assert isinstance(model.encoder, VGG)
     body = {name.rpartition(".")[0] for name in tensors} - PYTORCH_FCN_LAYERS.keys()
@@ -221,7 +221,7 @@ def _load_pytorch_fcn(model: FCN, tensors: Mapping[str, Tensor], source: str) ->
 
 
 def _load_timm(
-    model: FCN, tensors: Mapping[str, Tensor], source: str, normalization: Normalization, *, check: bool
+    model: Network, tensors: Mapping[str, Tensor], source: str, normalization: Normalization, *, check: bool
 ) -> WeightsReport:
     """timm fills a second backbone (it may convert names), whose state is then copied."""
     import timm
@@ -242,7 +242,7 @@ def _load_timm(
 
 
 def _fill(
-    model: FCN,
+    model: Network,
     tensors: Mapping[str, Tensor],
     required: Collection[str],
     source: str,
@@ -295,7 +295,7 @@ def _require_fit(
         )
 
 
-def _require_vgg(model: FCN, source: str | Path, what: str) -> None:
+def _require_vgg(model: Network, source: str | Path, what: str) -> None:
     if not isinstance(model.encoder, VGG):
         raise InputError(
             f"{what} do not fit a network on {_backbone(model)}",
@@ -304,13 +304,13 @@ def _require_vgg(model: FCN, source: str | Path, what: str) -> None:
         )
 
 
-def _backbone(model: FCN) -> str:
+def _backbone(model: Network) -> str:
     return split_name(model.architecture["name"])[1]
 
 
-def _encoder_names(model: FCN) -> list[str]:
+def _encoder_names(model: Network) -> list[str]:
     return [name for name in model.state_dict() if name.startswith("encoder.")]
 
 
-def _shapes(model: FCN) -> dict[str, torch.Size]:
+def _shapes(model: Network) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items()}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sceneparse.models import FCN
+from sceneparse.models import Network
 from sceneparse.models.upsample import Upsampling, upsampled_argmax
 from sceneparse.normalization import Normalization
 
@@ -60,15 +60,15 @@ def scores_for(
 ) -> tuple[Tensor, Upsampling]:
     """The least that determines the logits of ``images`` at ``size_hw``, and the way to them.
 
-    Logits of the images' own size come straight from an FCN's scores. Another size is interpolated from the
-    logits of the images' size.
+    Logits of the images' own size come straight from a network's scores. Another size is interpolated from
+    the logits of the images' size.
 
     Args:
         model: (B, 3, H, W) normalized images to (B, K, H, W) logits, in evaluation mode.
         images: normalized (B, 3, H, W).
         size_hw: of the labels.
     """
-    if isinstance(model, FCN) and tuple(images.shape[2:]) == size_hw:
+    if isinstance(model, Network) and tuple(images.shape[2:]) == size_hw:
         return model.scores(images), model.upsampling(size_hw)
     return model(images), Upsampling()
 

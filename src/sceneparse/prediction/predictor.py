@@ -19,7 +19,7 @@ from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
-from sceneparse.models import FCN
+from sceneparse.models import Network
 from sceneparse.prediction.inference import normalized, predicted
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.prediction.tiling import spans, tile_side
@@ -37,7 +37,7 @@ class Predictor:
         InputError: no such device.
     """
 
-    def __init__(self, model: FCN, bundle: Bundle, *, device: str = "auto") -> None:
+    def __init__(self, model: Network, bundle: Bundle, *, device: str = "auto") -> None:
         self.device = _device(device)
         self.bundle = bundle
         self.model = model.eval().to(self.device)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sceneparse.config import RunConfig
 from sceneparse.data.loader import Batch
 from sceneparse.errors import InputError
-from sceneparse.models import FCN
+from sceneparse.models import Network
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized
 from sceneparse.training.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ _STREAM = 0x73746570
 class _Scores(nn.Module):
     """A network up to its last upsampling, which is part of the loss."""
 
-    def __init__(self, network: FCN) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -63,7 +63,7 @@ class Learner:
     def __init__(
         self,
         config: RunConfig,
-        network: FCN,
+        network: Network,
         normalization: Normalization,
         *,
         ignore_index: int,
@@ -80,7 +80,7 @@ class Learner:
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
         optimizer = make_optimizer(network, config.optimizer, fused=config.precision != "16")
         network.to(memory_format=torch.channels_last)
-        self._average: FCN | None = None
+        self._average: Network | None = None
         if config.optimizer.ema:
             self._average = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)
         synchronize_batch_norm(network, self.device.type, group)
@@ -88,7 +88,7 @@ class Learner:
         self._scores, self._optimizer = self._fabric.setup(_Scores(network), optimizer)
 
     @property
-    def evaluated(self) -> FCN:
+    def evaluated(self) -> Network:
         """See the class."""
         return self.network if self._average is None else self._average
 

@@ -30,7 +30,7 @@ from sceneparse.data.loader import (
 from sceneparse.deploy.bundle import Bundle
 from sceneparse.errors import InputError
 from sceneparse.memory import full_memory_named
-from sceneparse.models import FCN
+from sceneparse.models import Network
 from sceneparse.normalization import Normalization
 from sceneparse.training import outputs
 from sceneparse.training.checkpoint import Checkpoint, Progress, save_checkpoint
@@ -67,7 +67,11 @@ class Loop:
     """
 
     def __init__(
-        self, prepared: Prepared, network: FCN, normalization: Normalization, checkpoint: Checkpoint | None
+        self,
+        prepared: Prepared,
+        network: Network,
+        normalization: Normalization,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.prepared = prepared
         self.run_folder = prepared.run

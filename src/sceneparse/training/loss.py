@@ -65,8 +65,8 @@ def cross_entropy_sum(
         class_weights: likewise.
         label_smoothing: likewise.
         upsampling: how logits of the labels' size come from the scores, see
-            :meth:`sceneparse.models.fcn.FCN.upsampling`; None: bilinear, C = K. A learned kernel gets its
-            gradient too.
+            :meth:`sceneparse.models.network.Network.upsampling`; None: bilinear, C = K. A learned kernel gets
+            its gradient too.
 
     Returns:
         float32 scalar.

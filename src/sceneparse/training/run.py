@@ -24,7 +24,7 @@ from sceneparse.deploy.bundle import read_bundle
 from sceneparse.errors import InputError
 from sceneparse.files import leftovers, remove_leftovers, write_text
 from sceneparse.labels import LabelSet
-from sceneparse.models import FCN, build_model
+from sceneparse.models import Network, build_model
 from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
 from sceneparse.settings import from_plain
@@ -178,7 +178,7 @@ def _with_batch_size(config: RunConfig, run: Path, console: Console) -> RunConfi
     return replace(config, batch_size=choice.batch_size)
 
 
-def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple[FCN, Normalization]:
+def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple[Network, Normalization]:
     """The network with the weights it starts from, and what these expect of pixels.
 
     Raises:

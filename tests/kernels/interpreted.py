@@ -14,7 +14,9 @@ torch.set_default_device(sys.argv[1] if sys.argv[1:] else "cpu")
 WEIGHTS = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0])
 
 
-def compare(batch, classes, low_hw, high_hw, *, weights=None, smoothing=0.0, covered_hw=None, scale=3.0):
+def compare(
+    batch, classes, low_hw, high_hw, *, weights=None, smoothing=0.0, covered_hw=None, scale=3.0, corners=False
+):
     torch.manual_seed(0)
     logits = (torch.randn(batch, classes, *low_hw) * scale).requires_grad_()
     labels = torch.randint(0, classes, (batch, *high_hw))
@@ -22,8 +24,8 @@ def compare(batch, classes, low_hw, high_hw, *, weights=None, smoothing=0.0, cov
     labels[0, 0, 0] = 0
     covered_hw = covered_hw or high_hw
     target = Target(labels, 65535, weights, smoothing)
-    found = gpu.loss(logits.detach(), target, covered_hw, with_gradient=True)
-    scores = F.interpolate(logits.double(), covered_hw, mode="bilinear", align_corners=False)
+    found = gpu.loss(logits.detach(), target, covered_hw, with_gradient=True, align_corners=corners)
+    scores = F.interpolate(logits.double(), covered_hw, mode="bilinear", align_corners=corners)
     scores = scores[:, :, : high_hw[0], : high_hw[1]]
     weights = None if weights is None else weights.double()
     wanted = F.cross_entropy(
@@ -34,7 +36,7 @@ def compare(batch, classes, low_hw, high_hw, *, weights=None, smoothing=0.0, cov
     assert (found.scores - gradient).abs().max() <= 1e-5 * max(gradient.abs().max(), 1)
     best = scores.topk(min(2, classes), dim=1).values
     clear = best[:, 0] - best[:, -1] > 1e-5
-    winners = gpu.labels(logits.detach(), high_hw, covered_hw)
+    winners = gpu.labels(logits.detach(), high_hw, covered_hw, align_corners=corners)
     assert winners.dtype == (torch.uint8 if classes <= 256 else torch.int32)
     assert torch.equal(winners.long()[clear], scores.argmax(1)[clear])
 
@@ -49,6 +51,7 @@ compare(1, 300, (1, 1), (2, 2))
 compare(1, 5, (2, 2), (16, 16), scale=1000.0)
 compare(1, 5, (2, 3), (13, 19), weights=WEIGHTS, smoothing=0.1, covered_hw=(16, 24))
 compare(1, 5, (2, 2), (9, 9), smoothing=0.1)
+compare(1, 5, (2, 3), (13, 19), covered_hw=(16, 24), corners=True)
 compare(1, 5, (2, 2), (9, 9), weights=WEIGHTS)
 
 ignored = Target(torch.full((1, 8, 8), 255), 255, None, 0.1)

@@ -125,6 +125,17 @@ def test_labels_of_a_padded_image_are_cut_from_it(way):
     assert agree(labels, full[..., :27, :33])
 
 
+@pytest.mark.parametrize(("small", "large"), SIZES, ids=str)
+def test_labels_with_aligned_corners(small, large, way):
+    logits = torch.randn(2, 11, *small, generator=torch.Generator().manual_seed(5))
+    for covered in (large, (large[0] + 3, large[1] + 9)):
+        upsampling = Upsampling(padded_size_hw=covered, align_corners=True)
+        full = F.interpolate(logits, covered, mode="bilinear", align_corners=True)
+        assert agree(
+            upsampled_argmax(logits, large, upsampling=upsampling), full[..., : large[0], : large[1]]
+        )
+
+
 def test_labels_of_half_precision_scores_are_interpolated_in_float32(way):
     logits = torch.randn(1, 5, 4, 4, generator=torch.Generator().manual_seed(2)).bfloat16()
     labels = upsampled_argmax(logits, (64, 64))

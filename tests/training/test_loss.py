@@ -38,10 +38,10 @@ def way(request, monkeypatch):
         monkeypatch.setattr(bands, "BLOCK_COLUMNS_CPU", 19)
 
 
-def plain(logits, labels, **options):
+def plain(logits, labels, *, align_corners=False, **options):
     """In float64: what it should be, not another rounding of it."""
     size = labels.shape[1:]
-    scores = F.interpolate(logits.double(), size=size, mode="bilinear", align_corners=False)
+    scores = F.interpolate(logits.double(), size=size, mode="bilinear", align_corners=align_corners)
     options["weight"] = None if options.get("weight") is None else options["weight"].double()
     return F.cross_entropy(scores, labels.long(), **options)
 
@@ -227,6 +227,16 @@ def test_scores_of_a_padded_picture(way):
     torch.testing.assert_close(ours.double(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
     (ours,), (wanted,) = torch.autograd.grad(ours, logits), torch.autograd.grad(wanted, logits)
     assert (ours - wanted).abs().max() <= TOLERANCE * wanted.abs().max()
+
+
+@pytest.mark.parametrize(("low_hw", "high_hw"), SIZES.values(), ids=SIZES)
+def test_aligned_corners(low_hw, high_hw, way):
+    logits, labels = sample(low_hw, high_hw, seed=8)
+    ours = cross_entropy_sum(logits, labels, upsampling=Upsampling(align_corners=True))
+    wanted = plain(logits, labels, align_corners=True, ignore_index=255, reduction="sum")
+    torch.testing.assert_close(ours.double(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    (ours,), (wanted,) = torch.autograd.grad(ours, logits), torch.autograd.grad(wanted, logits)
+    assert (ours - wanted).abs().max() <= TOLERANCE * max(wanted.abs().max(), 1)
 
 
 def test_the_same_bits_with_any_number_of_threads(way):

@@ -86,11 +86,14 @@ class _Block(NamedTuple):
 class _Plan:
     """How an output of ``size_hw`` is cut: arguments as in :func:`loss`."""
 
-    def __init__(self, scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> None:
+    def __init__(
+        self, scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], align_corners: bool
+    ) -> None:
         self.scores, self.size_hw, self.covered_hw = scores, size_hw, covered_hw
+        self.align_corners = align_corners
         self.on_cpu = scores.device.type == "cpu"
         self.same_size = covered_hw == tuple(scores.shape[2:])
-        above, part = taps(size_hw[0], scores.shape[2], covered_hw[0])
+        above, part = taps(size_hw[0], scores.shape[2], covered_hw[0], align_corners)
         self.first_cells = above.tolist()
         self.above, self.part = above.long().to(scores.device), part.view(-1, 1).to(scores.device)
 
@@ -114,13 +117,15 @@ class _Plan:
         most_columns = BLOCK_COLUMNS_CPU if self.on_cpu else width
         most_bytes = BLOCK_BYTES_CPU if self.on_cpu else BLOCK_BYTES_ACCELERATOR
         most_rows = max(1, most_bytes // (4 * classes * min(most_columns, width)))
-        lefts = taps(width, w, self.covered_hw[1]).first
+        lefts = taps(width, w, self.covered_hw[1], self.align_corners).first
         for left in range(0, width, most_columns):
             columns = slice(left, min(left + most_columns, width))
             cells = slice(int(lefts[left]), min(int(lefts[columns.stop - 1]) + 2, w))
             weights = None
             if not self.same_size:
-                weights = matrix(columns, cells, width, w, self.covered_hw[1]).to(self.scores.device)
+                covered = self.covered_hw[1]
+                weights = matrix(columns, cells, width, w, covered, self.align_corners)
+                weights = weights.to(self.scores.device)
             for first in range(part.rows.start, part.rows.stop, most_rows):
                 rows = slice(first, min(first + most_rows, part.rows.stop))
                 here = slice(first - part.rows.start, rows.stop - part.rows.start)
@@ -128,19 +133,27 @@ class _Plan:
                 yield _Block(rows, here, columns, above, self.part[rows], cells, weights)
 
 
-def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gradient: bool) -> Gradients:
+def loss(
+    scores: Tensor,
+    target: Target,
+    covered_hw: tuple[int, int],
+    *,
+    with_gradient: bool,
+    align_corners: bool = False,
+) -> Gradients:
     """Sum of the cross-entropies of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w).
         target: labels (B, H, W).
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
         with_gradient: also that of the scores.
     """
     refuse_strange_labels(target, scores.shape[1])
     scores = scores.detach().contiguous()
     height, width = target.labels.shape[1:]
-    plan = _Plan(scores, (height, width), covered_hw)
+    plan = _Plan(scores, (height, width), covered_hw, align_corners)
 
     def loss_of(part: _Part) -> tuple[Tensor, Tensor | None]:
         source = scores[part.image, :, part.cells]
@@ -164,20 +177,23 @@ def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gr
     return Gradients(total, whole)
 
 
-def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> Tensor:
+def labels(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
     """Arg-max of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w).
         size_hw: H, W.
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
 
     Returns:
         (B, H, W), uint8 for K <= 256, otherwise int32.
     """
     dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int32
     scores = scores.detach().contiguous()
-    plan = _Plan(scores, size_hw, covered_hw)
+    plan = _Plan(scores, size_hw, covered_hw, align_corners)
 
     def labels_of(part: _Part) -> Tensor:
         shape = (part.rows.stop - part.rows.start, size_hw[1])

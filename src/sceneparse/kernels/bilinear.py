@@ -17,49 +17,64 @@ from sceneparse.kernels.compiler import kernels
 from sceneparse.kernels.target import Gradients, Target
 
 
-def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gradient: bool) -> Gradients:
+def loss(
+    scores: Tensor,
+    target: Target,
+    covered_hw: tuple[int, int],
+    *,
+    with_gradient: bool,
+    align_corners: bool = False,
+) -> Gradients:
     """Sum of the cross-entropies of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w), any device and strides.
         target: labels (B, H, W).
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
         with_gradient: also that of the scores.
 
     Raises:
         InputError: a label is no class (on the CPU; the loss is not a number on a GPU).
     """
     if compiled.can_take(scores):
-        found = compiled.loss(scores, target, covered_hw, with_gradient=with_gradient)
+        found = compiled.loss(
+            scores, target, covered_hw, with_gradient=with_gradient, align_corners=align_corners
+        )
         if found is not None:
             return found
     elif _triton_takes(scores):
         from sceneparse.kernels import gpu
 
-        return gpu.loss(scores, target, covered_hw, with_gradient=with_gradient)
+        return gpu.loss(scores, target, covered_hw, with_gradient=with_gradient, align_corners=align_corners)
     with torch.autocast(scores.device.type, enabled=False):
-        return bands.loss(scores, target, covered_hw, with_gradient=with_gradient)
+        return bands.loss(
+            scores, target, covered_hw, with_gradient=with_gradient, align_corners=align_corners
+        )
 
 
-def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> Tensor:
+def labels(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
     """Arg-max of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w), any device and strides.
         size_hw: H, W.
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
 
     Returns:
         (B, H, W), uint8 for K <= 256, otherwise int32.
     """
     if compiled.can_take(scores):
-        return compiled.labels(scores, size_hw, covered_hw)
+        return compiled.labels(scores, size_hw, covered_hw, align_corners=align_corners)
     if _triton_takes(scores):
         from sceneparse.kernels import gpu
 
-        return gpu.labels(scores, size_hw, covered_hw)
+        return gpu.labels(scores, size_hw, covered_hw, align_corners=align_corners)
     with torch.autocast(scores.device.type, enabled=False):
-        return bands.labels(scores, size_hw, covered_hw)
+        return bands.labels(scores, size_hw, covered_hw, align_corners=align_corners)
 
 
 def describe() -> dict[str, str]:

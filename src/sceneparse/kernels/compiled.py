@@ -62,7 +62,12 @@ def can_take(scores: Tensor) -> bool:
 
 
 def loss(
-    scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gradient: bool
+    scores: Tensor,
+    target: Target,
+    covered_hw: tuple[int, int],
+    *,
+    with_gradient: bool,
+    align_corners: bool = False,
 ) -> Gradients | None:
     """Sum of the cross-entropies of upsampled scores; None where one is not finite: for PyTorch to say.
 
@@ -70,6 +75,7 @@ def loss(
         scores: float32 (B, K, h, w) on the CPU, any strides.
         target: labels (B, H, W).
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
         with_gradient: also that of the scores.
 
     Raises:
@@ -79,7 +85,7 @@ def loss(
     if labels.dtype in (torch.uint32, torch.uint64):
         labels = labels.long()
     weights = None if target.class_weights is None else target.class_weights.float().contiguous()
-    job, pieces, keep = _job(scores, labels, covered_hw)
+    job, pieces, keep = _job(scores, labels, covered_hw, align_corners)
     batch, classes, _, w = scores.shape
     sums = torch.empty(pieces, dtype=torch.float64)
     job.sums = sums.data_ptr()
@@ -104,30 +110,36 @@ def loss(
     return Gradients(sums.sum().float(), gradient)
 
 
-def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> Tensor:
+def labels(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
     """Arg-max of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w) on the CPU, any strides.
         size_hw: H, W.
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
 
     Returns:
         (B, H, W), uint8 for K <= 256, otherwise int32.
     """
     dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int32
     found = torch.empty((len(scores), *size_hw), dtype=dtype)
-    job, pieces, keep = _job(scores, found, covered_hw)
+    job, pieces, keep = _job(scores, found, covered_hw, align_corners)
     _in_threads("sceneparse_labels", job, pieces)
     del keep
     return found
 
 
-def _job(scores: Tensor, labels: Tensor, covered_hw: tuple[int, int]) -> tuple[_Job, int, list[Tensor]]:
+def _job(
+    scores: Tensor, labels: Tensor, covered_hw: tuple[int, int], align_corners: bool
+) -> tuple[_Job, int, list[Tensor]]:
     """What loss and labels have in common, the number of pieces, and tensors that must live as long."""
     batch, classes, h, w = scores.shape
     height, width = labels.shape[1:]
-    rows, columns = (height, h, covered_hw[0]), (width, w, covered_hw[1])
+    rows = (height, h, covered_hw[0], align_corners)
+    columns = (width, w, covered_hw[1], align_corners)
     begin, row_part = begins(*rows), taps(*rows).part
     run, column_part = runs(*columns), taps(*columns).part
     piece_rows = -(-batch * h // PIECES)

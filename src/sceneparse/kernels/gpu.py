@@ -218,13 +218,21 @@ def _labels_kernel(
         tl.store(labels + begin + at, winner.to(labels.dtype.element_ty), mask=there)
 
 
-def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gradient: bool) -> Gradients:
+def loss(
+    scores: Tensor,
+    target: Target,
+    covered_hw: tuple[int, int],
+    *,
+    with_gradient: bool,
+    align_corners: bool = False,
+) -> Gradients:
     """Sum of the cross-entropies of upsampled scores; not a number where a label is no class.
 
     Args:
         scores: float32 (B, K, h, w).
         target: labels (B, H, W).
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
         with_gradient: also that of the scores.
     """
     batch, classes, h, w = scores.shape
@@ -237,7 +245,7 @@ def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gr
     log_sums = scores.new_empty((batch, height, width))
     cells = batch * h * w
     losses = scores.new_empty(cells)
-    tables = _tables(scores, (height, width), covered_hw)
+    tables = _tables(scores, (height, width), covered_hw, align_corners)
     sizes = (h, w, height, width, classes)
     block = min(CLASSES, triton.next_power_of_2(classes))
     how: dict[str, Any] = {"PIXELS": _pixels(sizes), "CLASSES": block, "enable_fp_fusion": True}
@@ -257,13 +265,16 @@ def loss(scores: Tensor, target: Target, covered_hw: tuple[int, int], *, with_gr
     return Gradients(total, gradient.permute(0, 3, 1, 2))
 
 
-def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> Tensor:
+def labels(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
     """Arg-max of upsampled scores.
 
     Args:
         scores: float32 (B, K, h, w).
         size_hw: H, W.
         covered_hw: size that the scores cover; the labels lie at its upper left.
+        align_corners: as ``F.interpolate`` has it.
 
     Returns:
         (B, H, W), uint8 for K <= 256, otherwise int32.
@@ -274,7 +285,7 @@ def labels(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]
     source = scores.permute(0, 2, 3, 1).contiguous()
     sizes = (h, w, *size_hw, classes)
     block = min(CLASSES, triton.next_power_of_2(classes))
-    tables = _tables(scores, size_hw, covered_hw)
+    tables = _tables(scores, size_hw, covered_hw, align_corners)
     _labels_kernel[(batch * h * w,)](
         source, found, *tables, *sizes, PIXELS=_pixels(sizes), CLASSES=block, enable_fp_fusion=True
     )
@@ -287,12 +298,17 @@ def _pixels(sizes: tuple[int, ...]) -> int:
     return min(PIXELS, triton.next_power_of_2(-(-height // h) * -(-width // w)))
 
 
-def _tables(scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int]) -> list[Tensor]:
+def _tables(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], align_corners: bool
+) -> list[Tensor]:
     """Where the cells begin and where their pixels lie in them, along rows and columns."""
     axes = zip(size_hw, scores.shape[2:], covered_hw, strict=True)
-    return [table for axis in axes for table in _axis(*axis, scores.device)]
+    return [table for axis in axes for table in _axis(*axis, align_corners, scores.device)]
 
 
 @lru_cache(maxsize=64)
-def _axis(size: int, cells: int, covered: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    return begins(size, cells, covered).to(device), taps(size, cells, covered).part.to(device)
+def _axis(
+    size: int, cells: int, covered: int, align_corners: bool, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    axis = (size, cells, covered, align_corners)
+    return begins(*axis).to(device), taps(*axis).part.to(device)

@@ -25,24 +25,28 @@ class Taps(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def taps(size: int, cells: int, covered: int) -> Taps:
+def taps(size: int, cells: int, covered: int, align_corners: bool = False) -> Taps:
     """The first ``size`` outputs of interpolating ``cells`` to ``covered``, on the CPU; not to be changed.
 
-    The positions are those of ``F.interpolate(mode="bilinear", align_corners=False)``, in float32 as there.
+    The positions are those of ``F.interpolate(mode="bilinear")``: of ``align_corners=False`` in float32 as
+    there; with ``align_corners=True`` they seldom have short fractions, and are exact before they are cut.
     """
-    position = ((torch.arange(size) + 0.5) * (cells / covered) - 0.5).clamp_(min=0)
+    if align_corners:
+        position = torch.arange(size, dtype=torch.float64) * (cells - 1) / max(1, covered - 1)
+    else:
+        position = ((torch.arange(size) + 0.5) * (cells / covered) - 0.5).clamp_(min=0)
     first = position.int().clamp_(max=cells - 1)
-    return Taps(first, (position - first).where(first < cells - 1, 0.0))
+    return Taps(first, (position - first).float().where(first < cells - 1, 0.0))
 
 
 @lru_cache(maxsize=64)
-def runs(size: int, cells: int, covered: int) -> Tensor:
+def runs(size: int, cells: int, covered: int, align_corners: bool = False) -> Tensor:
     """Outputs cut into runs of at most :data:`RUN` that read the same cells at even distances.
 
     Returns:
         int32 (runs, 3): first output, outputs, first cell. Not to be changed.
     """
-    first, part = (values.tolist() for values in taps(size, cells, covered))
+    first, part = (values.tolist() for values in taps(size, cells, covered, align_corners))
     found, begin = [], 0
     for i in range(1, size + 1):
         step = part[begin + 1] - part[begin] if i > begin + 1 else 0.0
@@ -59,15 +63,17 @@ def runs(size: int, cells: int, covered: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def begins(size: int, cells: int, covered: int) -> Tensor:
+def begins(size: int, cells: int, covered: int, align_corners: bool = False) -> Tensor:
     """int32 (cells + 1,): outputs from ``begins[i]`` to before ``begins[i + 1]`` have ``i`` as first cell."""
-    first = taps(size, cells, covered).first
+    first = taps(size, cells, covered, align_corners).first
     return torch.searchsorted(first, torch.arange(cells + 1, dtype=torch.int32), out_int32=True)
 
 
-def matrix(outputs: slice, cells: slice, size: int, all_cells: int, covered: int) -> Tensor:
+def matrix(
+    outputs: slice, cells: slice, size: int, all_cells: int, covered: int, align_corners: bool = False
+) -> Tensor:
     """The interpolation of some outputs from the cells they read: float32 (outputs, cells)."""
-    first, part = taps(size, all_cells, covered)
+    first, part = taps(size, all_cells, covered, align_corners)
     first, part = first[outputs].long() - cells.start, part[outputs]
     weights = torch.zeros(len(part), cells.stop - cells.start + 1)
     rows = torch.arange(len(part))

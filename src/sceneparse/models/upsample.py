@@ -2,13 +2,13 @@
 
 Shapes: B batch, K classes, h,w score map, H,W image, C channels, f upsampling factor.
 
-Alignment. All maps here use the pixel-area convention (``align_corners=False``): a cell of a map at stride s
-covers s pixels, and its value stands at the middle of them. A transposed convolution of stride f and kernel
-2f spreads cell i over outputs ``f*i - p ... f*i - p + 2f - 1`` (p: its padding), centred at ``f*i - p + f -
-1/2``. The middle of the f pixels of cell i is ``f*i + (f - 1)/2``. They agree for ``p = f/2``: 4x4 stride 2
-padding 1, 16x16 stride 8 padding 4. The output then has exactly f*h rows, and away from the border it equals
-``F.interpolate(..., align_corners=False)``. At the border the transposed convolution fades towards 0 where
-interpolation repeats the edge.
+Alignment. All maps of this package's heads use the pixel-area convention (``align_corners=False``): a cell of
+a map at stride s covers s pixels, and its value stands at the middle of them. A transposed convolution of
+stride f and kernel 2f spreads cell i over outputs ``f*i - p ... f*i - p + 2f - 1`` (p: its padding), centred
+at ``f*i - p + f - 1/2``. The middle of the f pixels of cell i is ``f*i + (f - 1)/2``. They agree for ``p =
+f/2``: 4x4 stride 2 padding 1, 16x16 stride 8 padding 4. The output then has exactly f*h rows, and away from
+the border it equals ``F.interpolate(..., align_corners=False)``. At the border the transposed convolution
+fades towards 0 where interpolation repeats the edge.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Upsampling:
     Args:
         padded_size_hw: of bilinear interpolation: size that the scores cover where the picture was padded
             right and below; the logits are cut from its upper left. None: the size of the logits.
+        align_corners: of bilinear interpolation, as ``F.interpolate`` has it.
         kernel: of a learned transposed convolution with stride f: (C, K, 2f, 2f), or (K, 1, 2f, 2f) with K
             groups. None: bilinear interpolation.
         offset: of a learned one: row and column of its output, without padding, where the logits begin.
@@ -94,6 +95,7 @@ class Upsampling:
     """
 
     padded_size_hw: tuple[int, int] | None = None
+    align_corners: bool = False
     kernel: Tensor | None = None
     offset: int = 0
     groups: int = 1
@@ -128,4 +130,4 @@ def upsampled_argmax(
     covered = upsampling.padded_size_hw or size_hw
     assert covered[0] >= size_hw[0], (size_hw, covered)
     assert covered[1] >= size_hw[1], (size_hw, covered)
-    return bilinear.labels(scores, size_hw, covered)
+    return bilinear.labels(scores, size_hw, covered, align_corners=upsampling.align_corners)

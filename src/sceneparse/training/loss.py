@@ -135,7 +135,8 @@ def _loss(
         )
     height, width = target.labels.shape[1:]
     covered_hw = upsampling.padded_size_hw or (height, width)
-    return bilinear.loss(scores, target, covered_hw, with_gradient=of_scores)
+    corners = upsampling.align_corners
+    return bilinear.loss(scores, target, covered_hw, with_gradient=of_scores, align_corners=corners)
 
 
 def pixel_weight(labels: Tensor, ignore_index: int = 255, class_weights: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sceneparse.models import Network
 from sceneparse.models.upsample import Upsampling, upsampled_argmax
 from sceneparse.normalization import Normalization
+from sceneparse.prediction.rewritten import Rewritten
 
 
 @torch.no_grad()
@@ -68,7 +69,7 @@ def scores_for(
         images: normalized (B, 3, H, W).
         size_hw: of the labels.
     """
-    if isinstance(model, Network) and tuple(images.shape[2:]) == size_hw:
+    if isinstance(model, (Network, Rewritten)) and tuple(images.shape[2:]) == size_hw:
         return model.scores(images), model.upsampling(size_hw)
     return model(images), Upsampling()
 

@@ -15,12 +15,14 @@ from torch import Tensor
 from sceneparse.data.decode import Picture, read_image, read_picture, upright_rgb
 from sceneparse.data.loader import to_tensor
 from sceneparse.data.preprocess import ResizePolicy, prepare_image, prepare_picture, resize_mask
-from sceneparse.deploy.bundle import Bundle, load_model
+from sceneparse.deploy.bundle import Bundle
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
 from sceneparse.models import Network
+from sceneparse.prediction.engine import load_engine
 from sceneparse.prediction.inference import normalized, predicted
+from sceneparse.prediction.rewritten import Rewritten
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.prediction.tiling import spans, tile_side
 
@@ -37,7 +39,7 @@ class Predictor:
         InputError: no such device.
     """
 
-    def __init__(self, model: Network, bundle: Bundle, *, device: str = "auto") -> None:
+    def __init__(self, model: Network | Rewritten, bundle: Bundle, *, device: str = "auto") -> None:
         self.device = _device(device)
         self.bundle = bundle
         self.model = model.eval().to(self.device)
@@ -138,7 +140,7 @@ class Predictor:
         return labels[0].cpu().numpy().astype(self.labels.index_dtype, copy=False)
 
 
-def load(model: str | Path, *, device: str = "auto") -> Predictor:
+def load(model: str | Path, *, device: str = "auto", engine: str = "auto") -> Predictor:
     """The predictor of a run folder or a bundle folder.
 
     Example::
@@ -147,10 +149,15 @@ def load(model: str | Path, *, device: str = "auto") -> Predictor:
         result = predictor("street.jpg")
         result.overlay().save("overlay.png")
 
+    Args:
+        model: the folder.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        engine: one of :data:`~sceneparse.prediction.engine.ENGINES`, see there.
+
     Raises:
-        InputError: no model there, damaged files, or no such device.
+        InputError: no model there, damaged files, no such device or engine.
     """
-    network, bundle = load_model(model)
+    network, bundle = load_engine(model, _device(device), engine)
     return Predictor(network, bundle, device=device)
 
 

@@ -1,0 +1,181 @@
+"""A folded network whose convolutions have their weights laid out for the processor once, not at each call.
+
+PyTorch's own convolution lays the weights out anew at every call where oneDNN wants them otherwise than they
+are stored: for fc6 of VGG, 411 MB of them, that is half of the time of a picture. Here each convolution gets
+the code that is fastest for the size of its maps, with the activation behind it in the same pass.
+
+Shapes: B batch, C, K channels in and out, H,W image, h,w map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from sceneparse.prediction.folding import own_convolutions, set_module, tidied
+from sceneparse.prediction.rewritten import Rewritten
+
+
+class Activation(NamedTuple):
+    """What follows a convolution, as oneDNN calls it.
+
+    Args:
+        name: "none" for nothing.
+        numbers: its parameters.
+        algorithm: which of its forms, where it has several.
+    """
+
+    name: str = "none"
+    numbers: tuple[float, ...] = ()
+    algorithm: str = ""
+
+
+_RELU = Activation("relu")
+
+_OF_LAYERS: dict[type[nn.Module], Callable[[Any], Activation]] = {
+    nn.ReLU: lambda layer: _RELU,
+    nn.SiLU: lambda layer: Activation("swish"),
+    nn.Hardswish: lambda layer: Activation("hardswish"),
+    nn.Hardsigmoid: lambda layer: Activation("hardsigmoid"),
+    nn.Sigmoid: lambda layer: Activation("sigmoid"),
+    nn.Tanh: lambda layer: Activation("tanh"),
+    nn.ReLU6: lambda layer: Activation("hardtanh", (0.0, 6.0)),
+    nn.LeakyReLU: lambda layer: Activation("leaky_relu", (layer.negative_slope,)),
+}
+
+_RELU_FUNCTIONS = (F.relu, torch.relu, F.relu_, torch.relu_)
+
+
+class OneDNNConvolution(nn.Module):
+    """A convolution with its weight in oneDNN's own layout, and what follows it.
+
+    Args:
+        conv: the plain one, on the CPU, padded with zeros by a number of pixels.
+        activation: behind it.
+        input_hw: usual size of its input; another is right too, but may be slower.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None) -> None:
+        super().__init__()
+        assert not isinstance(conv.padding, str)
+        self.padding, self.stride, self.dilation = map(list, (conv.padding, conv.stride, conv.dilation))
+        self.groups = conv.groups
+        self.activation = activation
+        shape = None if input_hw is None else [1, conv.in_channels, *input_hw]
+        # No buffer: this layout is known to oneDNN only, and cannot be moved, saved or converted.
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+            conv.weight.detach(), self.padding, self.stride, self.dilation, self.groups, shape
+        )
+        self.bias = None if conv.bias is None else conv.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, K, h, w)."""
+        return torch.ops.mkldnn._convolution_pointwise(
+            x,
+            self.weight,
+            self.bias,
+            self.padding,
+            self.stride,
+            self.dilation,
+            self.groups,
+            *self.activation,
+        )
+
+
+def can_pack(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this PyTorch and this processor have what :class:`OneDNNConvolution` calls."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    layout = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
+    compute = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    if layout is None or compute is None:
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
+
+
+@torch.no_grad()
+def packed(network: Rewritten, size_hw: tuple[int, int]) -> Rewritten:
+    """A folded network packed for the processor.
+
+    Args:
+        network: of :func:`~sceneparse.prediction.folding.folded`, on the CPU, of one dtype; its graph is
+            rewritten, and its weights let go of as they are packed.
+        size_hw: usual size of its input, normalized images (B, 3, H, W). Others are right too.
+    """
+    assert isinstance(network.body, nn.Module)
+    sizes = _input_sizes(network.body, network.geometry.padded(size_hw))
+    return Rewritten(_packed(network.body, sizes), network.geometry, network.kernel).eval()
+
+
+def _packed(body: nn.Module, sizes: dict[nn.Module, tuple[int, int]]) -> nn.Module:
+    if isinstance(body, fx.GraphModule):
+        _join_activations(body, sizes)
+    # The others: shared, or in code that could not be traced.
+    for name, layer in list(body.named_modules()):
+        if type(layer) is nn.Conv2d and name:
+            set_module(body, name, _best(layer, Activation(), sizes.get(layer)))
+    return body
+
+
+def _join_activations(body: fx.GraphModule, sizes: dict[nn.Module, tuple[int, int]]) -> None:
+    """Convolutions with an activation behind them become one layer."""
+    for node, conv in own_convolutions(body).items():
+        (after,) = node.users
+        activation = _activation(body, after)
+        if activation is None:
+            continue
+        made = _best(conv, activation, sizes.get(conv))
+        if type(made) is nn.Conv2d:
+            continue
+        set_module(body, str(node.target), made)
+        after.replace_all_uses_with(node)
+        body.graph.erase_node(after)
+    tidied(body)
+
+
+def _activation(body: fx.GraphModule, node: fx.Node) -> Activation | None:
+    if node.op == "call_module":
+        layer = body.get_submodule(str(node.target))
+        known = _OF_LAYERS.get(type(layer))
+        return None if known is None else known(layer)
+    if node.op == "call_function" and node.target in _RELU_FUNCTIONS:
+        return _RELU
+    if node.op == "call_method" and node.target in ("relu", "relu_"):
+        return _RELU
+    return None
+
+
+def _best(conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None) -> nn.Module:
+    """The fastest code for a convolution; the convolution itself where there is none or it has no such
+    activation."""
+    plain = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    if plain and can_pack(conv.weight.dtype):
+        return OneDNNConvolution(conv, activation, input_hw)
+    return conv
+
+
+def _input_sizes(body: nn.Module, size_hw: Sequence[int]) -> dict[nn.Module, tuple[int, int]]:
+    """Height and width of what each convolution gets for an image of ``size_hw``, without computing it."""
+    found: dict[nn.Module, tuple[int, int]] = {}
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found[layer] = (inputs[0].shape[2], inputs[0].shape[3])
+
+    state = {name: t.to("meta") for name, t in (*body.named_parameters(), *body.named_buffers())}
+    hooks = [m.register_forward_pre_hook(note) for m in body.modules() if isinstance(m, nn.Conv2d)]
+    try:
+        dtype = next(body.parameters()).dtype
+        image = torch.empty(1, 3, *size_hw, device="meta", dtype=dtype)
+        torch.func.functional_call(body, state, (image,))
+    except (RuntimeError, NotImplementedError):
+        pass  # code that computes with other tensors of its own: sizes only help to choose
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

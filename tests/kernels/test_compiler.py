@@ -51,8 +51,8 @@ def test_compiled_once_and_found_again(folder, monkeypatch):
 def test_other_source_is_another_file(folder, tmp_path, monkeypatch):
     assert kernels().library is not None
     other = tmp_path / "bilinear.h"
-    other.write_text(compiler.HEADER.read_text() + "\n")
-    monkeypatch.setattr(compiler, "HEADER", other)
+    other.write_text(compiler.HEADERS[0].read_text() + "\n")
+    monkeypatch.setattr(compiler, "HEADERS", (other, *compiler.HEADERS[1:]))
     kernels.cache_clear()
     assert kernels().library is not None
     assert len(list(folder.iterdir())) == 2

@@ -7,26 +7,11 @@
 #ifndef SCENEPARSE_BILINEAR_H
 #define SCENEPARSE_BILINEAR_H
 
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "vectors.h"
 
-#ifndef LANES
-#if defined(__AVX512F__)
-#define LANES 16
-#else
-#define LANES 8
-#endif
-#endif
 #define RUN 8    /* pixels of a row that are done together; runs come from Python */
 #define ROOM 16  /* a run in whole vectors */
 #define BLOCK 16 /* output rows whose labels are looked at together */
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef int32_t ints __attribute__((vector_size(4 * LANES)));
-typedef uint32_t raw __attribute__((vector_size(4 * LANES)));
-typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
 
 enum { FINE = 0, NO_MEMORY = 1, NOT_FINITE = 2, BAD_LABEL = 3 };
 
@@ -52,34 +37,6 @@ typedef struct {
     float *spill; /* (pieces, w, K): what a piece adds to the first row of the next */
     double *sums; /* (pieces): loss */
 } Job;
-
-static inline vec splat(float x) { return (vec){} + x; }
-
-static inline vec load(const float *p) { return *(const loose *)p; }
-
-static inline void store(float *p, vec v) { *(loose *)p = v; }
-
-static inline vec choose(ints where, vec yes, vec no) {
-    return (vec)((where & (ints)yes) | (~where & (ints)no));
-}
-
-static inline vec larger(vec a, vec b) { return choose(a > b, a, b); }
-
-static inline vec smaller(vec a, vec b) { return choose(a < b, a, b); }
-
-static inline float sum_of(vec v) {
-    float s[LANES];
-    store(s, v);
-    for (int n = LANES / 2; n; n /= 2)
-        for (int i = 0; i < n; i++) s[i] += s[i + n];
-    return s[0];
-}
-
-static inline float max_of(vec v) {
-    float m = v[0];
-    for (int i = 1; i < LANES; i++) m = v[i] > m ? v[i] : m;
-    return m;
-}
 
 /* Scratch memory of one piece. A row is (w + 1, stride) floats: column w repeats the last, so that every run
    has a right neighbour. */

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from sceneparse.files import user_cache
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("loss.c", "labels.c"))
-HEADER = Path(__file__).with_name("bilinear.h")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("loss.c", "labels.c", "winograd.c"))
+HEADERS = tuple(Path(__file__).with_name(name) for name in ("vectors.h", "bilinear.h"))
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 
@@ -29,7 +29,7 @@ FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native", None)
 """The first that the compiler takes."""
 
 SECONDS = 120.0
-"""A compiler that takes longer is stuck: it needs two."""
+"""A compiler that takes longer is stuck: it needs five."""
 
 _TRY = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).sceneparse_self_test())"
 
@@ -48,7 +48,7 @@ class Kernels(NamedTuple):
 
 @cache
 def kernels() -> Kernels:
-    """The compiled code, compiled now if need be (two seconds, once on a machine)."""
+    """The compiled code, compiled now if need be (some seconds, once on a machine)."""
     compiler = _compiler()
     if compiler is None:
         return Kernels(None, "PyTorch (no C compiler found)")
@@ -59,12 +59,41 @@ def kernels() -> Kernels:
         if not _is_ours(path):
             return Kernels(None, f"PyTorch ({path} could have been written by another user)")
         library = ctypes.CDLL(str(path))
-        for function in (library.sceneparse_loss, library.sceneparse_labels):
-            function.argtypes = (ctypes.c_void_p, ctypes.c_int64)
-        return Kernels(library, f"compiled by {compiler}")
+        _declare(library)
+        alone = "" if torch_threads() else ", convolutions by one thread"
+        return Kernels(library, f"compiled by {compiler}{alone}")
     except (OSError, RuntimeError, AttributeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         return Kernels(None, f"PyTorch ({compiler} failed: {reason[:200]})")
+
+
+@cache
+def torch_threads() -> int | None:
+    """Address of what gives work to PyTorch's own threads: ``GOMP_parallel`` of its OpenMP library.
+
+    None: PyTorch is built with another one, and the caller's thread works alone.
+    """
+    import torch  # noqa: F401  (loads the library)
+
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
+    except (AttributeError, OSError):
+        return None
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Tell what the functions take and give.
+
+    Raises:
+        AttributeError: one is not there.
+    """
+    for piecewise in (library.sceneparse_loss, library.sceneparse_labels):
+        piecewise.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+    for job in (library.sceneparse_conv3x3, library.sceneparse_conv3x3_pack):
+        job.argtypes = (ctypes.c_void_p,)
+    library.sceneparse_conv3x3_pack.restype = None
+    library.sceneparse_conv3x3_packed.argtypes = (ctypes.c_int64, ctypes.c_int64)
+    library.sceneparse_conv3x3_packed.restype = ctypes.c_int64
 
 
 def _compiler() -> str | None:
@@ -107,7 +136,7 @@ def _run(command: list[str]) -> int:
 def _key(compiler: str) -> str:
     """Changes with the source, the compiler and the processor: a home folder may be shared by machines."""
     found = Path(compiler).resolve().stat()
-    code = [path.read_bytes() for path in (*SOURCES, HEADER)]
+    code = [path.read_bytes() for path in (*SOURCES, *HEADERS)]
     parts = (code, compiler, found.st_size, found.st_mtime_ns, FLAGS, _processor())
     return _digest(repr(parts).encode())
 

@@ -1,0 +1,240 @@
+"""3x3 convolutions on the CPU by Winograd's minimal filtering: a quarter of the multiplications.
+
+The C code and the paper it follows are in ``winograd.c``. The operators of ``torch.ops.sceneparse`` are
+registered when this module is imported.
+
+Shapes: B batch, C channels in, K channels out, H,W image.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sceneparse.errors import InputError
+from sceneparse.kernels.compiler import kernels, torch_threads
+
+
+class _Convolution(ctypes.Structure):
+    """``Conv`` of winograd.c."""
+
+    _fields_ = (
+        ("parallel", ctypes.c_void_p),
+        ("threads", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("outs", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("x", ctypes.c_void_p),
+        ("packed", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("y", ctypes.c_void_p),
+        ("relu", ctypes.c_int64),
+    )
+
+
+class _Packing(ctypes.Structure):
+    """``Pack`` of winograd.c."""
+
+    _fields_ = (
+        ("parallel", ctypes.c_void_p),
+        ("threads", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("outs", ctypes.c_int64),
+        ("weight", ctypes.c_void_p),
+        ("turned", ctypes.c_int64),
+        ("packed", ctypes.c_void_p),
+    )
+
+
+def available() -> bool:
+    """Whether the compiled code is there."""
+    return kernels().library is not None
+
+
+def pays(channels: int, outs: int, height: int, width: int) -> bool:
+    """Whether it is faster than oneDNN's convolution, by measurements at batch 1 and 8.
+
+    Args:
+        channels: C.
+        outs: K.
+        height: H.
+        width: W.
+    """
+    return min(channels, outs) >= 32 and min(height, width) >= 7
+
+
+def packed(weight: Tensor, *, turned: bool = False) -> Tensor:
+    """A weight transformed and laid out for :func:`conv3x3` on this processor.
+
+    Args:
+        weight: float32 (K, C, 3, 3) on the CPU.
+        turned: for the gradient of the input: a convolution from K to C channels.
+
+    Returns:
+        float32 (N), to be given on as it is.
+    """
+    return pack3x3(weight, turned)
+
+
+@torch.library.custom_op("sceneparse::pack3x3", mutates_args=(), device_types="cpu")
+def pack3x3(weight: Tensor, turned: bool) -> Tensor:
+    """See :func:`packed`."""
+    _check(weight)
+    weight = weight.contiguous()
+    outs, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
+    found = _pack3x3_like(weight, turned)
+    job = _Packing(
+        parallel=torch_threads(),
+        threads=torch.get_num_threads(),
+        channels=channels,
+        outs=outs,
+        weight=weight.data_ptr(),
+        turned=turned,
+        packed=found.data_ptr(),
+    )
+    _library().sceneparse_conv3x3_pack(ctypes.byref(job))
+    return found
+
+
+@pack3x3.register_fake
+def _pack3x3_like(weight: Tensor, turned: bool) -> Tensor:
+    outs, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
+    return weight.new_empty(_library().sceneparse_conv3x3_packed(channels, outs))
+
+
+@torch.library.custom_op("sceneparse::conv3x3", mutates_args=(), device_types="cpu")
+def conv3x3(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, relu: bool) -> Tensor:
+    """Convolution with stride 1 and a border of zeros, without a gradient.
+
+    Args:
+        x: float32 (B, C, H, W), best channels-last.
+        packed: the weight, by :func:`packed`.
+        bias: float32 (K).
+        out_channels: K.
+        relu: replace negative results by 0.
+
+    Returns:
+        float32 (B, K, H, W), channels-last.
+    """
+    _check(x)
+    x = x.contiguous(memory_format=torch.channels_last)
+    batch, channels, height, width = x.shape
+    assert packed.dtype == torch.float32, packed.dtype
+    assert packed.numel() == _library().sceneparse_conv3x3_packed(channels, out_channels)
+    if bias is not None:
+        assert (bias.dtype, *bias.shape) == (torch.float32, out_channels), bias
+        bias = bias.contiguous()
+    found = _conv3x3_like(x, packed, bias, out_channels, relu)
+    if not found.numel():
+        return found
+    job = _Convolution(
+        parallel=torch_threads(),
+        threads=torch.get_num_threads(),
+        batch=batch,
+        channels=channels,
+        outs=out_channels,
+        height=height,
+        width=width,
+        x=x.data_ptr(),
+        packed=packed.data_ptr(),
+        bias=None if bias is None else bias.data_ptr(),
+        y=found.data_ptr(),
+        relu=relu,
+    )
+    if _library().sceneparse_conv3x3(ctypes.byref(job)):
+        raise InputError("not enough memory for a convolution", fix="a smaller --batch-size or --size")
+    return found
+
+
+@conv3x3.register_fake
+def _conv3x3_like(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, relu: bool) -> Tensor:
+    size = (x.shape[0], out_channels, *x.shape[2:])
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _check(tensor: Tensor) -> None:
+    assert tensor.dtype == torch.float32, tensor.dtype
+    assert tensor.dim() == 4, tensor.shape
+
+
+def _library() -> ctypes.CDLL:
+    library = kernels().library
+    assert library is not None, kernels().said
+    return library
+
+
+class _Differentiable(torch.autograd.Function):
+    """Saves the input and the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return conv3x3(x, packed(weight), bias, len(weight), False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_x = conv3x3(grad, packed(weight, turned=True), None, weight.shape[1], False)
+        if ctx.needs_input_grad[1]:
+            sizes = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+            wanted = [False, True, False]
+            of_weight = torch.ops.aten.convolution_backward(grad, x, weight, None, *sizes, wanted)[1]
+        if ctx.needs_input_grad[2]:
+            of_bias = grad.sum((0, 2, 3))
+        return of_x, of_weight, of_bias
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution with stride 1 and a border of zeros, with gradients.
+
+    Args:
+        x: float32 (B, C, H, W) on the CPU, best channels-last.
+        weight: float32 (K, C, 3, 3).
+        bias: float32 (K).
+
+    Returns:
+        float32 (B, K, H, W), channels-last.
+    """
+    return _Differentiable.apply(x, weight, bias)
+
+
+class Conv3x3(nn.Conv2d):
+    """``nn.Conv2d`` of 3x3, stride 1, padding 1, by Winograd's method where that is faster."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not _fits(input) or not pays(*weight.shape[1::-1], *input.shape[2:]):
+            return super()._conv_forward(input, weight, bias)
+        return convolution(input, weight, bias)
+
+
+def _fits(x: Tensor) -> bool:
+    plain = x.device.type == "cpu" and x.dtype == torch.float32 and x.dim() == 4
+    return plain and not torch.is_autocast_enabled("cpu") and available()
+
+
+def use(network: nn.Module) -> int:
+    """Turn every fitting ``nn.Conv2d`` of a network into a :class:`Conv3x3`, in place.
+
+    Parameters, names and hooks stay as they are.
+
+    Returns:
+        How many there are now.
+    """
+    found = 0
+    for layer in network.modules():
+        if type(layer) is nn.Conv2d and _is_plain(layer):
+            layer.__class__ = Conv3x3
+        found += isinstance(layer, Conv3x3)
+    return found
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"

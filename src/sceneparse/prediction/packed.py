@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from sceneparse.kernels import winograd
 from sceneparse.prediction.folding import own_convolutions, set_module, tidied
 from sceneparse.prediction.rewritten import Rewritten
 
@@ -86,6 +87,28 @@ class OneDNNConvolution(nn.Module):
         )
 
 
+class WinogradConvolution(nn.Module):
+    """A 3x3 convolution by our own code, see :mod:`sceneparse.kernels.winograd`.
+
+    Args:
+        conv: the plain one, float32, on the CPU.
+        relu: whether a ReLU follows it.
+    """
+
+    packed: Tensor
+    bias: Tensor | None
+
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+        super().__init__()
+        self.out_channels, self.relu = conv.out_channels, relu
+        self.register_buffer("packed", winograd.packed(conv.weight.detach()))
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, K, H, W)."""
+        return winograd.conv3x3(x, self.packed, self.bias, self.out_channels, self.relu)
+
+
 def can_pack(dtype: torch.dtype = torch.float32) -> bool:
     """Whether this PyTorch and this processor have what :class:`OneDNNConvolution` calls."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
@@ -154,10 +177,21 @@ def _activation(body: fx.GraphModule, node: fx.Node) -> Activation | None:
 def _best(conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None) -> nn.Module:
     """The fastest code for a convolution; the convolution itself where there is none or it has no such
     activation."""
-    plain = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    if plain and can_pack(conv.weight.dtype):
-        return OneDNNConvolution(conv, activation, input_hw)
-    return conv
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return conv
+    if input_hw is not None and activation in (Activation(), _RELU) and _for_winograd(conv, input_hw):
+        return WinogradConvolution(conv, activation == _RELU)
+    return OneDNNConvolution(conv, activation, input_hw) if can_pack(conv.weight.dtype) else conv
+
+
+def _for_winograd(conv: nn.Conv2d, input_hw: tuple[int, int]) -> bool:
+    shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return (
+        shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        and conv.weight.dtype == torch.float32
+        and winograd.available()
+        and winograd.pays(conv.in_channels, conv.out_channels, *input_hw)
+    )
 
 
 def _input_sizes(body: nn.Module, size_hw: Sequence[int]) -> dict[nn.Module, tuple[int, int]]:

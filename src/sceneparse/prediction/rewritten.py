@@ -23,11 +23,13 @@ class Geometry:
 
     Args:
         multiple: images are padded, right and below, to multiples of it.
-        offset: see :class:`~sceneparse.models.upsample.Upsampling`.
+        align_corners: see :class:`~sceneparse.models.upsample.Upsampling`.
+        offset: likewise.
         groups: likewise.
     """
 
     multiple: int
+    align_corners: bool
     offset: int
     groups: int
 
@@ -73,7 +75,9 @@ class Rewritten(nn.Module):
         scores, (height, width) = self.scores(images), images.shape[2:]
         if self.kernel is None:
             size_hw = self.geometry.padded((height, width))
-            logits = F.interpolate(scores, size_hw, mode="bilinear", align_corners=False)
+            logits = F.interpolate(
+                scores, size_hw, mode="bilinear", align_corners=self.geometry.align_corners
+            )
             return logits[..., :height, :width]
         offset, factor = self.geometry.offset, self.kernel.shape[2] // 2
         kernel = self.kernel.to(scores.dtype)
@@ -85,7 +89,12 @@ def geometry_of(network: Network) -> Geometry | None:
     """The geometry of a network; None where it has another kind."""
     found = network.upsampling((1, 1))
     multiple = network.padded_size_hw((1, 1))
-    geometry = Geometry(multiple=multiple[0], offset=found.offset, groups=found.groups)
+    geometry = Geometry(
+        multiple=multiple[0],
+        align_corners=found.align_corners,
+        offset=found.offset,
+        groups=found.groups,
+    )
     for size_hw in _SIZES:
         wanted = network.upsampling(size_hw)
         ours = _upsampling(geometry, wanted.kernel, size_hw)
@@ -96,5 +105,5 @@ def geometry_of(network: Network) -> Geometry | None:
 
 def _upsampling(geometry: Geometry, kernel: Tensor | None, size_hw: tuple[int, int]) -> Upsampling:
     if kernel is None:
-        return Upsampling(padded_size_hw=geometry.padded(size_hw))
+        return Upsampling(padded_size_hw=geometry.padded(size_hw), align_corners=geometry.align_corners)
     return Upsampling(kernel=kernel, offset=geometry.offset, groups=geometry.groups)

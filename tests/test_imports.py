@@ -14,7 +14,18 @@ import sceneparse
 SOURCE = Path(sceneparse.__file__).parent
 
 LAYERS = (
-    ("errors", "settings", "files", "outputs", "kernels", "environment", "memory"),
+    (
+        "errors",
+        "settings",
+        "files",
+        "outputs",
+        "kernels",
+        "environment",
+        "memory",
+        "devices",
+        "group",
+        "launch",
+    ),
     ("labels", "labelsets", "normalization"),
     ("data", "models"),
     ("config",),

@@ -16,6 +16,7 @@ from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import AbsentRule
 from sceneparse.evaluation.evaluate import evaluate as evaluate_split
 from sceneparse.evaluation.outputs import write_evaluation
+from sceneparse.group import is_first_process
 from sceneparse.outputs import output_folder
 from sceneparse.prediction.predictor import Predictor, check_options, load
 from sceneparse.prediction.segmentation import Segmentation
@@ -23,7 +24,6 @@ from sceneparse.recipes import DEFAULT_RECIPE
 from sceneparse.recipes import recipe as recipe_config
 from sceneparse.report import write_report
 from sceneparse.settings import override
-from sceneparse.training.group import is_first_process
 from sceneparse.training.run import RunResult, config_for_resume
 from sceneparse.training.run import train as train_run
 

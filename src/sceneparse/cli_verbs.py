@@ -123,7 +123,7 @@ def _train(options: Options) -> int:
     import shlex
 
     from sceneparse import api
-    from sceneparse.training.group import is_first_process
+    from sceneparse.group import is_first_process
 
     given = {
         setting: getattr(options, flag)

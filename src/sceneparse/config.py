@@ -11,6 +11,7 @@ import yaml
 
 from sceneparse.data.augment import Augmentation
 from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.devices import refuse_numbered_gpu
 from sceneparse.errors import InputError, nearest
 from sceneparse.files import write_text
 from sceneparse.models import DEFAULT_MODEL, ModelOptions
@@ -219,11 +220,7 @@ class RunConfig:
         kind, _, number = self.device.partition(":")
         if self.device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
             raise InputError(f"setting 'device' is {self.device!r}", fix="one of: auto, cpu, cuda, cuda:N")
-        if number and self.devices > 1:
-            raise InputError(
-                f"device {self.device!r} is one GPU, and {self.devices} devices were asked for",
-                fix="use --device cuda, and choose the GPUs with the variable CUDA_VISIBLE_DEVICES",
-            )
+        refuse_numbered_gpu(self.device, self.devices)
 
     @property
     def images_per_step(self) -> int:

@@ -23,12 +23,12 @@ from test_resume import assert_same_run, table
 from sceneparse.cli import main
 from sceneparse.config import OptimizerConfig
 from sceneparse.errors import InputError
+from sceneparse.group import Group
+from sceneparse.launch import launch
 from sceneparse.models import ModelOptions
 from sceneparse.training import run as run_module
 from sceneparse.training.checkpoint import load_checkpoint
 from sceneparse.training.devices import average_statistics
-from sceneparse.training.group import Group
-from sceneparse.training.launch import launch
 from sceneparse.training.prepared import RunResult
 from sceneparse.training.run import train
 

@@ -10,7 +10,7 @@ from lightning.fabric.strategies import DDPStrategy
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
-from sceneparse.training.group import Group
+from sceneparse.group import Group
 
 FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 

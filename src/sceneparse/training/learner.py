@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from sceneparse.config import RunConfig
 from sceneparse.data.loader import Batch
 from sceneparse.errors import InputError
+from sceneparse.group import Group
 from sceneparse.models import Network
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized
 from sceneparse.training.checkpoint import Checkpoint
 from sceneparse.training.devices import average_statistics, make_fabric, synchronize_batch_norm
-from sceneparse.training.group import Group
 from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
 from sceneparse.training.optim import learning_rate, make_optimizer, set_learning_rate, update_average
 

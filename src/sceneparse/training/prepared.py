@@ -10,7 +10,7 @@ from rich.console import Console
 from sceneparse.config import RunConfig
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import Dataset
-from sceneparse.training.group import Group
+from sceneparse.group import Group
 
 
 @dataclass(frozen=True)

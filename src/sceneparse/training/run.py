@@ -21,16 +21,17 @@ from sceneparse.config import RunConfig
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import default_workers
 from sceneparse.deploy.bundle import read_bundle
+from sceneparse.devices import refuse_other_number, require_devices
 from sceneparse.errors import InputError
 from sceneparse.files import leftovers, remove_leftovers, write_text
+from sceneparse.group import Group, torchrun_group
 from sceneparse.labels import LabelSet
+from sceneparse.launch import launch
 from sceneparse.models import Network, build_model
 from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
 from sceneparse.settings import from_plain
 from sceneparse.training.checkpoint import Checkpoint, load_checkpoint
-from sceneparse.training.group import Group, torchrun_group
-from sceneparse.training.launch import launch
 from sceneparse.training.prepared import Prepared, RunResult
 from sceneparse.training.progress import say
 from sceneparse.training.resume import (
@@ -41,6 +42,7 @@ from sceneparse.training.resume import (
     resumed_config,
     resumed_environment,
 )
+from sceneparse.training.signals import StopRequest
 from sceneparse.training.splits import open_splits
 
 __all__ = ["Prepared", "RunResult", "config_for_resume", "make_network", "train"]
@@ -82,7 +84,16 @@ def train(
         return _take_part(job, Group(), console)
     # What is wrong is said, and the caches are made, before any process is started.
     _prepare(job, Group(local_size=config.devices), console)
-    return launch(partial(_take_part_prepared, job), config.devices, console)
+    with StopRequest() as stop:
+        result = launch(
+            partial(_take_part_prepared, job),
+            config.devices,
+            console,
+            preload=("sceneparse.training.run", "sceneparse.training.loop"),
+            stop=lambda: bool(stop),
+            when_killed="go on with --resume; if memory was full, with a smaller --batch-size or --devices",
+        )
+    return replace(result, stopped_by=result.stopped_by and (stop.signal or result.stopped_by))
 
 
 @dataclass(frozen=True)
@@ -147,11 +158,7 @@ def _prepare(job: _Job, group: Group, console: Console) -> tuple[Prepared, Check
 
 
 def _as_torchrun_says(config: RunConfig, group: Group) -> RunConfig:
-    if config.devices not in (1, group.size):
-        raise InputError(
-            f"{config.devices} devices were asked for, and torchrun has started {group.size} processes",
-            fix=f"start {config.devices} with torchrun; a run goes on with as many as it began with",
-        )
+    refuse_other_number(config.devices, group.size)
     return replace(config, devices=group.size)
 
 
@@ -238,24 +245,8 @@ def _workers(on_gpu: bool, local_size: int) -> int:
 
 
 def _require_device(config: RunConfig, local_size: int) -> None:
+    require_devices(config.device, local_size)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
-    seen = torch.cuda.device_count() if on_gpu else 0
-    if config.device.startswith("cuda") and int(config.device.partition(":")[2] or 0) >= seen:
-        raise InputError(
-            f"device {config.device!r} was asked for and PyTorch sees {seen or 'no'} GPU",
-            fix="use --device cpu, or install a driver and a PyTorch build for it",
-        )
-    if on_gpu and local_size > seen:
-        raise InputError(
-            f"{local_size} devices were asked for and PyTorch sees {seen} GPU",
-            fix=f"use --devices {seen}, or --device cpu",
-        )
-    cores = os.cpu_count() or 1
-    if not on_gpu and local_size > max(2, cores):
-        raise InputError(
-            f"{local_size} devices were asked for; this machine has {cores} cores and no GPU is used",
-            fix=f"use --devices {max(2, cores)} or fewer",
-        )
     if config.precision == "16" and not on_gpu:
         raise InputError(
             "precision '16' is for GPUs: a processor computes in '32' or 'bf16'",

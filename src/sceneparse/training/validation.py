@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from sceneparse.evaluation.confusion import Scores
 from sceneparse.evaluation.metric import SegmentationScores
+from sceneparse.group import Group
 from sceneparse.models.upsample import upsampled_argmax
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized, scores_for
-from sceneparse.training.group import Group
 from sceneparse.training.loss import cross_entropy_sum, pixel_weight
 
 

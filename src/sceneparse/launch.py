@@ -1,7 +1,7 @@
-"""Training in several processes of this machine: started here, watched, and ended together.
+"""Work in several processes of this machine: started here, watched, and ended together.
 
-The process that was called trains nothing: it passes on what process 0 prints, sends signals on, and when one
-process fails it ends the others, which would wait for it forever.
+The process that was called does none of the work: it passes on what process 0 prints, sends signals on, and
+when one process fails it ends the others, which would wait for it forever.
 """
 
 from __future__ import annotations
@@ -15,34 +15,46 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
 from sceneparse.errors import InputError
-from sceneparse.training.group import Group
-from sceneparse.training.prepared import RunResult
-from sceneparse.training.signals import StopRequest
+from sceneparse.group import Group
 
-Work = Callable[[Group, Console], RunResult]
+_Result = TypeVar("_Result")
+
+Work = Callable[[Group, Console], _Result]
 """What each process does; can be pickled."""
 
 SLACK_SECONDS = 1.0
 """After the first failure: for the cause to arrive, where that failure was only its consequence."""
 
 
-def launch(work: Work, devices: int, console: Console) -> RunResult:
+def launch(
+    work: Work[_Result],
+    devices: int,
+    console: Console,
+    *,
+    preload: Sequence[str] = (),
+    stop: Callable[[], bool] | None = None,
+    when_killed: str = "a smaller number of --devices",
+) -> _Result:
     """Do ``work`` in ``devices`` new processes, as a group.
 
     Args:
         work: must end in every process, or be ended by the failure of one.
         devices: number of processes.
         console: gets what process 0 prints.
+        preload: modules that the work needs, imported once for all processes where the platform can.
+        stop: asked again and again; from the first True on, the processes get SIGTERM, which is for work that
+            listens to it. Without it Ctrl-C ends them.
+        when_killed: what helps where the system has ended a process, as it does when memory is full.
 
     Returns:
         What process 0 returned.
@@ -51,38 +63,33 @@ def launch(work: Work, devices: int, console: Console) -> RunResult:
         InputError: the first that a process raised, or a process was killed.
         RuntimeError: another error of a process, with its traceback.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="sceneparse-", ignore_cleanup_errors=True) as folder,
-        StopRequest() as stop,
-    ):
-        watch = _Watch(console)
+    with tempfile.TemporaryDirectory(prefix="sceneparse-", ignore_cleanup_errors=True) as folder:
+        watch: _Watch[_Result] = _Watch(console, when_killed)
         try:
-            watch.start(work, devices, Path(folder) / "meeting")
-            result = watch.until_done(stop)
+            watch.start(work, devices, Path(folder) / "meeting", preload)
+            return watch.until_done(stop)
         finally:
             watch.end()
-    return (
-        result if result.stopped_by is None else replace(result, stopped_by=stop.signal or result.stopped_by)
-    )
 
 
-class _Watch:
+class _Watch(Generic[_Result]):
     """The processes of a run as their parent sees them."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, when_killed: str) -> None:
         self.console = console
+        self.when_killed = when_killed
         self.processes: list[BaseProcess] = []
         self.lines: list[Connection] = []
-        self.result: RunResult | None = None
+        self.results: list[_Result] = []
         self.errors: list[Exception] = []
 
-    def start(self, work: Work, devices: int, meeting: Path) -> None:
+    def start(self, work: Work[_Result], devices: int, meeting: Path, preload: Sequence[str]) -> None:
         """Start them; what they import is imported once where the platform can."""
         server = "forkserver" in multiprocessing.get_all_start_methods()
         context: ForkServerContext | SpawnContext
         context = multiprocessing.get_context("forkserver" if server else "spawn")  # type: ignore[assignment]
         if server:
-            context.set_forkserver_preload(["sceneparse.training.run", "sceneparse.training.loop"])
+            context.set_forkserver_preload(list(preload))
         screen = (self.console.width, self.console.is_terminal)
         for rank in range(devices):
             ours, theirs = context.Pipe(duplex=False)
@@ -94,13 +101,13 @@ class _Watch:
             self.processes.append(process)
             self.lines.append(ours)
 
-    def until_done(self, stop: StopRequest) -> RunResult:
+    def until_done(self, stop: Callable[[], bool] | None) -> _Result:
         """Wait for all; raises what ended them."""
         deadline = None
         while any(process.is_alive() for process in self.processes) or self._read(0):
             wait([*self.lines, *(p.sentinel for p in self.processes if p.is_alive())], 0.2)
             self._read(0)
-            if stop and os.name == "posix":
+            if stop is not None and stop() and os.name == "posix":
                 # Again and again: not before the first step do they listen. On Windows this would be the end
                 # of them, and Ctrl-C reaches them without us.
                 for process in self.processes:
@@ -110,9 +117,9 @@ class _Watch:
                 deadline = deadline or time.monotonic() + SLACK_SECONDS
                 if time.monotonic() > deadline or any(isinstance(e, InputError) for e in self.errors):
                     raise self._cause()
-        if self.result is None:
+        if not self.results:
             raise self._cause()
-        return self.result
+        return self.results[0]
 
     def _read(self, timeout: float) -> bool:
         """Take in what was sent; whether there was anything."""
@@ -128,14 +135,14 @@ class _Watch:
                 line.close()
         return found
 
-    def _take(self, kind: str, value: object) -> None:
-        if isinstance(value, str):
+    def _take(self, kind: str, value: Any) -> None:
+        if kind == "text":
             self.console.file.write(value)
             self.console.file.flush()
-        elif isinstance(value, Exception):
+        elif kind == "error":
             self.errors.append(value)
-        elif isinstance(value, RunResult):
-            self.result = value
+        else:
+            self.results.append(value)
 
     def _cause(self) -> BaseException:
         """Of several failures the one that the others followed from."""
@@ -149,12 +156,12 @@ class _Watch:
             return InputError(
                 f"process {rank} of {len(self.processes)} was ended by signal {number}"
                 + (", as systems do when memory is full" if number == 9 else ""),
-                fix="go on with --resume; where memory was full, with a smaller --batch-size or --devices",
+                fix=self.when_killed,
             )
         if self.errors:
             return self.errors[0]
         return RuntimeError(
-            f"the processes that train ended with {codes} before they began. They import the main module: a "
+            f"the processes ended with {codes} before they began. They import the main module: a "
             'script has its calls under `if __name__ == "__main__":`'
         )
 
@@ -185,11 +192,13 @@ class _Sent:
         pass
 
 
-def _process(work: Work, group: Group, meeting: Path, line: Connection, screen: tuple[int, bool]) -> None:
+def _process(
+    work: Work[Any], group: Group, meeting: Path, line: Connection, screen: tuple[int, bool]
+) -> None:
     """One process of the group; its result, or its error, is sent and not raised."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the training loop listens, before and after nobody does
+        signal.signal(number, signal.SIG_IGN)  # the work may listen, before and after it nobody does
     width, is_terminal = screen
     console = Console(quiet=True)
     if group.is_first:

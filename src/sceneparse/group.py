@@ -1,6 +1,6 @@
-"""The processes of a run: who this one is, and the few things they tell each other.
+"""Processes that work together: who this one is, and the few things they tell each other.
 
-A run on one device is a group of one, for which everything here does nothing.
+Work on one device is a group of one, for which everything here does nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Place of this process among those that train together.
+    """Place of this process among those that work together.
 
     Args:
         rank: 0 .. size - 1; process 0 writes the files and speaks.

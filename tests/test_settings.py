@@ -78,7 +78,12 @@ def test_every_setting_survives_the_file(tmp_path):
     default = leaves(RunConfig())
     same = [name for name, value in leaves(EVERYTHING).items() if default[name] == value]
     # These have one meaningful value beside the default network's; all others differ from their defaults.
-    assert same == ["model.options.pooling", "model.options.padding", "model.options.at_once"]
+    assert same == [
+        "model.options.pooling",
+        "model.options.padding",
+        "model.options.at_once",
+        "model.options.smp",
+    ]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -183,3 +188,11 @@ def test_differences_by_dotted_name():
 def test_plain_values_are_plain():
     assert from_plain(RunConfig, to_plain(EVERYTHING)) == EVERYTHING
     assert to_plain(EVERYTHING)["augmentation"]["crop"] == [31, 57]
+
+
+def test_arguments_of_another_package_survive_the_file(tmp_path):
+    settings = {"model.name": "smp/fpn-resnet18", "model.options.smp": "{decoder_pyramid_channels: 64}"}
+    config = override(RunConfig(), settings)
+    assert config.model.options.smp == {"decoder_pyramid_channels": 64}
+    config.write(tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config

@@ -21,6 +21,8 @@ def to_plain(value: Any) -> Any:
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
         return [to_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {key: to_plain(v) for key, v in value.items()}
     return value
 
 
@@ -87,7 +89,8 @@ def _dotted(where: str, key: str) -> str:
 
 
 def _read(text: str, kind: Any, name: str) -> Any:
-    kinds = typing.get_args(kind) or (kind,)
+    of_several = typing.get_origin(kind) is not dict and typing.get_args(kind)
+    kinds = of_several or (kind,)
     if str in kinds and not text.startswith(('"', "'")):
         return None if text == "null" and type(None) in kinds else text
     try:
@@ -122,6 +125,8 @@ def _parse(kind: Any, value: Any, name: str) -> Any:
         inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(inner) == len(value):
             return tuple(_parse(k, v, name) for k, v in zip(inner, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
     if kind is float:
         # YAML reads 1e-4, which has no point, as text.
         try:

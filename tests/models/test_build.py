@@ -101,7 +101,8 @@ def test_scores_are_the_logits_before_the_fixed_upsampling():
         ("fcn8s-resnet5O", {}, "Did you mean 'resnet50'"),
         ("fcn9s-vgg19", {}, "no such head"),
         ("fcn8s", {}, "no backbone"),
-        ("smp/Unet-resnet18", {}, "not available in this version"),
+        ("fcn8s-vgg16", {"smp": {"decoder_channels": 1}}, "no effect on fcn8s-vgg16"),
+        ("smp/unet-resnet18", {"dropout": 0.1}, "dropout=0.1 has no effect on 'smp/unet-resnet18'"),
         ("fcn8s-vit_tiny_patch16_224", {}, "no features at stride 8, 32"),
         ("fcn8s-resnet18", {"pooling": "average"}, "no effect on 'resnet18'"),
         ("fcn8s-resnet18", {"padding": "reference"}, "no effect on 'resnet18'"),
@@ -129,6 +130,7 @@ def test_a_backbone_of_one_image_size_is_refused_when_built():
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"dropout": "0.5"}, "dropout is '0.5'"),
         ({"at_once": "yes"}, "at_once"),
+        ({"smp": 3}, "smp is 3"),
         ({"dropuot": 0.1}, "unknown model option 'dropuot'. Did you mean 'dropout'"),
     ],
 )

@@ -9,7 +9,9 @@ from sceneparse.errors import InputError, nearest
 from sceneparse.models.encoder import TimmEncoder, is_vgg, make_encoder
 from sceneparse.models.fcn import AT_ONCE_SCALES, FCN, FCNHead, Head, WideHead
 from sceneparse.models.fused import FusedHead
+from sceneparse.models.network import Network
 from sceneparse.models.options import ModelOptions
+from sceneparse.models.smp import PREFIX, build_smp
 from sceneparse.models.vgg import VGG
 
 HEADS: dict[str, tuple[int, ...]] = {
@@ -27,24 +29,28 @@ further; fcn8s-wide: the tutorial's decoder; fcn8s-fused, fcn4s-fused: features 
 DEFAULT_MODEL = "fcn8s-vgg19"
 
 
-def build_model(name: str, num_classes: int, options: ModelOptions | None = None) -> FCN:
+def build_model(name: str, num_classes: int, options: ModelOptions | None = None) -> Network:
     """A network with random weights, in training mode: (B, 3, H, W) float to (B, K, H, W) logits, any H, W >=
     1.
 
     Args:
         name: ``HEAD-BACKBONE``: a head of :data:`HEADS` and vgg11, vgg13, vgg16, vgg19 (each also with
             ``_bn``) or any timm backbone that has the head's strides. ``fcn8s-vgg19``, ``fcn8s-wide-vgg19``,
-            ``fcn4s-convnext_tiny``.
+            ``fcn4s-convnext_tiny``. Or ``smp/ARCH-ENCODER``: an architecture of segmentation_models.pytorch
+            on one of its encoders: ``smp/segformer-mit_b0``, ``smp/unet-tu-convnext_tiny``.
         num_classes: K, at least 1.
         options: see :class:`ModelOptions`.
 
     Raises:
-        InputError: unknown head or backbone (the nearest name is given), a backbone without the strides, or
-            an option that has no effect on this model.
+        InputError: unknown head or backbone (the nearest name is given), a backbone without the strides, an
+            option that has no effect on this model, or segmentation_models.pytorch is not installed.
     """
     options = options or ModelOptions()
     if num_classes < 1:
         raise InputError(f"num_classes is {num_classes}, expected at least 1")
+    if name.startswith(PREFIX):
+        _refuse_options_for_smp(name, options)
+        return build_smp(name, num_classes, options)
     family, backbone = split_name(name)
     _check_options(family, backbone, options)
     model = assemble(family, make_encoder(backbone, HEADS[family], options), num_classes, options)
@@ -78,7 +84,7 @@ def assemble(family: str, encoder: VGG | TimmEncoder, num_classes: int, options:
     return FCN(encoder, head, num_classes)
 
 
-def model_from_architecture(architecture: Mapping[str, Any]) -> FCN:
+def model_from_architecture(architecture: Mapping[str, Any]) -> Network:
     """The network, with random weights, that a built model's ``architecture`` attribute describes."""
     return build_model(
         architecture["name"],
@@ -88,13 +94,7 @@ def model_from_architecture(architecture: Mapping[str, Any]) -> FCN:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Head family and backbone of a model name."""
-    if name.startswith("smp/"):
-        raise InputError(
-            f"{name!r}: models of segmentation_models.pytorch are not available in this version",
-            where="model name",
-            fix=f"use one of this package's heads: {', '.join(f'{h}-BACKBONE' for h in HEADS)}",
-        )
+    """Head family and backbone of the name of an FCN."""
     for family in sorted(HEADS, key=len, reverse=True):  # fcn8s-wide before fcn8s
         if name.startswith(f"{family}-") and len(name) > len(family) + 1:
             return family, name[len(family) + 1 :]
@@ -109,6 +109,12 @@ def split_name(name: str) -> tuple[str, str]:
 
 def _check_options(family: str, backbone: str, options: ModelOptions) -> None:
     """Refuses combinations in which an option would have no effect or no meaning."""
+    if options.smp:
+        raise InputError(
+            f"smp={options.smp} has no effect on {family}-{backbone}: it is for models called smp/...",
+            where="model option smp",
+            fix="leave it out",
+        )
     if options.at_once and family != "fcn8s":
         raise InputError(
             f"at_once=True has no meaning for {family}: its scales are those of the paper's FCN-8s",
@@ -129,3 +135,14 @@ def _check_options(family: str, backbone: str, options: ModelOptions) -> None:
             where="model option padding",
             fix="leave it out, or choose fcn32s, fcn16s or fcn8s and upsampling='learned'",
         )
+
+
+def _refuse_options_for_smp(name: str, options: ModelOptions) -> None:
+    usual = ModelOptions()
+    for option, value in options.to_dict().items():
+        if option != "smp" and value != getattr(usual, option):
+            raise InputError(
+                f"{option}={value!r} has no effect on {name!r}: only this package's own heads have it",
+                where=f"model option {option}",
+                fix=f"set it to {getattr(usual, option)!r}, or choose a head such as fcn8s",
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sceneparse.errors import InputError, nearest
@@ -32,6 +32,8 @@ class ModelOptions:
             published weights).
         at_once: FCN-8s only. Scales pool4 by 0.01 and pool3 by 0.0001, as the network that the paper's
             authors trained at once instead of in stages.
+        smp: of ``smp/...`` models only: further arguments of the class in segmentation_models.pytorch, such
+            as ``{"decoder_channels": 512}``. The other options have no effect on these models.
 
     Raises:
         InputError: a value is not one of those above.
@@ -42,6 +44,7 @@ class ModelOptions:
     upsampling: str = "learned"
     padding: str = "same"
     at_once: bool = False
+    smp: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, known in (("pooling", POOLINGS), ("upsampling", UPSAMPLINGS), ("padding", PADDINGS)):
@@ -65,6 +68,8 @@ class ModelOptions:
             raise InputError(
                 f"at_once is {self.at_once!r}, expected true or false", where="model option at_once"
             )
+        if not isinstance(self.smp, dict):
+            raise InputError(f"smp is {self.smp!r}, expected names with values", where="model option smp")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""

@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types bench clean
 
 demo: $(STAMP)
 	$(BIN)/sceneparse demo --out demo
@@ -19,6 +20,14 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# What is compared with comes on top of what the others need.
+bench: $(BENCH_STAMP)
+	$(BIN)/python benchmarks/run_all.py
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	touch $(BENCH_STAMP)
 
 # One environment for all of it: a newcomer who runs both commands installs once.
 $(STAMP): pyproject.toml constraints.txt

@@ -2,11 +2,11 @@
 
     python benchmarks/confusion.py [--seconds 2]
 
-CamVid's size and ADE20K's: 480x360 of 11 classes, 512x512 of 150; labels in regions of 32 pixels, a tenth of
-them ignored, a fifth of the predictions wrong. numpy.bincount in the usual way (ignored pixels taken out, pairs
-counted) and ours on uint8, as label files and predictions are; torchmetrics on int64, as it asks for,
-without the checks of its input. In turns, the least time of each; all on one thread, as they are. Writes
-results/confusion_HARDWARE_DATE.json.
+CamVid's size and ADE20K's: 480x360 of 11 classes, 512x512 of 150; labels in regions of 32 pixels, a tenth
+of them ignored, a fifth of the predictions wrong. numpy.bincount in the usual way (ignored pixels taken
+out, pairs counted) and ours on uint8, as label files and predictions are; torchmetrics on int64, as it asks
+for, without the checks of its input. In turns, the least time of each; all on one thread, as they are.
+Writes results/confusion_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations

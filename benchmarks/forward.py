@@ -10,8 +10,8 @@ network as ONNX. Predictor does more: from uint8 pixels to the class of every pi
 All sides of a case take turns in one process on the same number of threads. They do not share one pool of
 threads, and a pool goes on spinning for a while after a call, so before each turn nothing runs for PAUSE
 seconds and one call is not timed; the least time counts. GFLOP are those of direct convolutions and matrix
-products; the ceiling is the rate of a direct 3x3 convolution, a side of its own. A fast algorithm may exceed
-it.
+products; the ceiling is the rate of a direct 3x3 convolution, a side of its own. A fast algorithm may
+exceed it.
 
 --compiled also measures engine="compiled" (compiles once, about a minute). The last table has networks of
 torchvision and segmentation_models.pytorch beside ours: PyTorch eager in the usual memory format, and ours

@@ -13,6 +13,9 @@ BODY_BYTES = 512
 """Estimate of what a backbone holds at its widest, bytes per pixel: VGG has two maps of 64 float32 channels
 at full resolution; the other backbones stay below that."""
 
+FILE_BYTES = 8
+"""What is held of a file besides, bytes per pixel: its pixels, mask and labels, and one of them twice."""
+
 SMALLEST = 256
 """Side of a window under ``tile="auto"``, pixels: as large as the budget allows, and at least this."""
 
@@ -21,6 +24,16 @@ MARGIN = 192
 
 GRID = 32
 """Windows begin at multiples of the coarsest stride, so that feature cells lie as in the whole picture."""
+
+
+def picture_bytes(
+    size_hw: tuple[int, int], num_classes: int, scales: Sequence[float] = (1.0,), flip: bool = False
+) -> int:
+    """Estimate of the memory that the prediction of a whole picture takes; arguments as :func:`tile_side`."""
+    pixel_bytes = max(1.0, max(scales)) ** 2 * (BODY_BYTES + 4 * num_classes)
+    if flip or tuple(scales) != (1.0,):
+        pixel_bytes += 12 * num_classes  # scores at the picture's size, their softmax, and its sum
+    return int(size_hw[0] * size_hw[1] * pixel_bytes)
 
 
 def tile_side(
@@ -42,12 +55,11 @@ def tile_side(
     if tile != "auto":
         side = int(tile)
         return side if 0 < side < max(size_hw) else None
-    pixel_bytes = max(1.0, max(scales)) ** 2 * (BODY_BYTES + 4 * num_classes)
-    if flip or tuple(scales) != (1.0,):
-        pixel_bytes += 12 * num_classes  # scores at the picture's size, their softmax, and its sum
-    if size_hw[0] * size_hw[1] * pixel_bytes <= BUDGET_BYTES:
+    whole = picture_bytes(size_hw, num_classes, scales, flip)
+    if whole <= BUDGET_BYTES:
         return None
-    return max(SMALLEST, int(math.sqrt(BUDGET_BYTES / pixel_bytes)) // GRID * GRID)
+    longest = math.sqrt(size_hw[0] * size_hw[1] * BUDGET_BYTES / whole)
+    return max(SMALLEST, int(longest) // GRID * GRID)
 
 
 def spans(length: int, side: int) -> Iterator[tuple[slice, slice]]:

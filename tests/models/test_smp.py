@@ -1,13 +1,18 @@
 """Architectures of segmentation_models.pytorch against that package's own, and what is refused."""
 
+import json
 import sys
 
+import huggingface_hub
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from sceneparse.errors import InputError
-from sceneparse.models import ModelOptions, build_model, model_from_architecture
+from sceneparse.models import ModelOptions, build_model, load_weights, model_from_architecture
 from sceneparse.models.upsample import Upsampling
+from sceneparse.normalization import Normalization
 
 smp = pytest.importorskip(
     "segmentation_models_pytorch", reason="segmentation-models-pytorch is not installed: pip install it"
@@ -106,3 +111,84 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(InputError, match=r"pip install 'sceneparse\[smp\]'"):
         build_model("smp/unet-resnet18", 3)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """The hub's cache, and no network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def put_in_cache(cache, repository, tensors, revision="abc", config=None):
+    """Files as the hub's client leaves them in its cache."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(revision)
+    save_file(tensors, snapshot / "model.safetensors")
+    if config is not None:
+        (snapshot / "config.json").write_text(json.dumps(config))
+
+
+def test_imagenet_weights_of_smps_encoders(cache):
+    """A classifier's file, with what smp says of its pixels: here blue first, 0..255."""
+    torch.manual_seed(1)
+    settings = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    tensors = smp.encoders.get_encoder("resnet18").state_dict()
+    tensors |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    config = {"mean": [1, 2, 3], "std": [4, 5, 6], "input_space": "BGR", "input_range": [0, 255]}
+    put_in_cache(cache, settings["repo_id"], tensors, settings["revision"], config)
+    model = build_model("smp/unet-resnet18", 3)
+    report = load_weights(model, "imagenet")
+    assert torch.equal(model.encoder.layer4[1].conv2.weight, tensors["layer4.1.conv2.weight"])
+    assert report.normalization == Normalization(mean=(3, 2, 1), std=(6, 5, 4), max_value=255.0, bgr=True)
+    assert report.source == settings["repo_id"]
+    assert {n.partition(".")[0] for n in report.kept} == {"encoder"}
+    assert {n.partition(".")[0] for n in report.remade} == {"decoder", "segmentation_head"}
+
+
+@pytest.mark.parametrize(
+    ("arch", "backbone", "tensor", "place"),
+    [
+        ("fpn", "test_resnet.r160_in1k", "layer3.0.conv1.weight", "model.layer3.0.conv1.weight"),
+        ("dpt", "test_vit.r160_in1k", "blocks.1.mlp.fc1.weight", "model.blocks.1.mlp.fc1.weight"),
+    ],
+)
+def test_imagenet_weights_of_timms_encoders(cache, arch, backbone, tensor, place):
+    theirs = timm.create_model(backbone).state_dict()
+    put_in_cache(cache, f"timm/{backbone}", theirs)
+    model = build_model(f"smp/{arch}-tu-{backbone.partition('.')[0]}", 3)
+    report = load_weights(model, "imagenet")
+    assert torch.equal(model.encoder.state_dict()[place], theirs[tensor])
+    assert report.source == backbone
+    assert report.normalization == Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def test_weights_that_are_not_there(cache, tmp_path):
+    model = build_model("smp/fpn-tu-test_resnet", 3)
+    with pytest.raises(InputError, match=r"timm/test_resnet.r160_in1k are not in the cache .*HF_HUB_OFFLINE"):
+        load_weights(model, "imagenet")
+    with pytest.raises(InputError, match=r"smp-hub/mit_b0.imagenet are not in the cache"):
+        load_weights(build_model("smp/segformer-mit_b0", 3), "imagenet")
+    with pytest.raises(InputError, match="no such weights for smp/fpn-tu-test_resnet"):
+        load_weights(model, tmp_path / "weights.pth")
+
+
+def test_a_damaged_file_in_the_cache_is_named(cache):
+    settings = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    put_in_cache(cache, settings["repo_id"], {"x": torch.zeros(1)}, settings["revision"], {"mean": 3})
+    model = build_model("smp/fpn-resnet18", 3)
+    with pytest.raises(InputError, match="description of the weights cannot be read"):
+        load_weights(model, "imagenet")
+    (config,) = cache.rglob("config.json")
+    config.write_text(json.dumps({"mean": [1, 2, 3], "std": [4, 5, 6]}))
+    with pytest.raises(InputError, match="the weights do not fit the encoder"):
+        load_weights(model, "imagenet")
+
+
+def test_older_names_of_timms_encoders():
+    model = build_model("smp/fpn-timm-regnetx_002", 3)
+    assert model.architecture["name"] == "smp/fpn-tu-regnetx_002"

@@ -1,8 +1,9 @@
-"""timm's ImageNet weights: their facts, and their file in the cache of the Hugging Face hub."""
+"""Weights on the Hugging Face hub: what timm's expect of pixels, and files in the hub's cache."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,14 +32,9 @@ def cached_or_downloaded(backbone: str) -> Path:
     """The file with timm's weights for a backbone: from the cache without touching the network, or downloaded
     into it.
 
-    ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and ``HF_ENDPOINT`` have their usual meaning.
-
     Raises:
-        InputError: timm has no weights for it; or they are not in the cache and cannot be fetched.
+        InputError: timm has no weights for it; or as :func:`file_of`.
     """
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
     settings = _settings(backbone)
     repository = settings.hf_hub_id if settings is not None else None
     if not repository:
@@ -47,16 +43,35 @@ def cached_or_downloaded(backbone: str) -> Path:
             where="weights imagenet",
             fix="name a file of weights, choose another backbone, or start at random",
         )
-    names = (settings.hf_hub_filename,) if settings.hf_hub_filename else FILE_NAMES
+    return file_of(repository, (settings.hf_hub_filename,) if settings.hf_hub_filename else FILE_NAMES)
+
+
+def file_of(repository: str, names: Sequence[str], *, revision: str | None = None) -> Path:
+    """A file of a repository of the Hugging Face hub: from the cache without touching the network, or
+    downloaded into it.
+
+    ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and ``HF_ENDPOINT`` have their usual meaning.
+
+    Args:
+        repository: ``OWNER/NAME``.
+        names: of the file; the first that is there.
+        revision: commit; None: the newest.
+
+    Raises:
+        InputError: it is not in the cache and cannot be fetched.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     for name in names:
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
+        cached = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(cached, str):
             return Path(cached)
     try:
         _require_network()
         for name in names:
             try:
-                return Path(huggingface_hub.hf_hub_download(repository, name))
+                return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
             except LocalEntryNotFoundError:
                 raise
             except EntryNotFoundError:

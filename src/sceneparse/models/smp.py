@@ -140,18 +140,19 @@ def _known_encoder(encoder: str, name: str) -> str:
         )
     names = smp.encoders.get_encoder_names()
     for written in (encoder, encoder.lower()):
-        by_timm = written.removeprefix("tu-").partition(".")[0]
-        if written in names or smp.encoders.is_equivalent_to_timm_universal(written):
+        if written in names:
             return written
-        if written.startswith("tu-") and timm.is_model(by_timm):
+        if smp.encoders.is_equivalent_to_timm_universal(written):  # older names, which smp itself replaces
+            written = written.replace("timm-mobilenetv3", "timm-tf_mobilenetv3").replace("timm-", "tu-")
+        if written.startswith("tu-") and timm.is_model(written.removeprefix("tu-").partition(".")[0]):
             return written
     wanted = encoder.partition(".")[0].lower()
     known = [*names, *(f"tu-{backbone}" for backbone in timm.list_models())]
     raise InputError(
         f"unknown encoder {encoder!r}.{nearest(wanted, known)}",
         where="model name",
-        fix="use a name that `sceneparse models smp` lists, such as resnet34 or mit_b0, or tu-NAME for one of "
-        "timm's",
+        fix="use a name that `sceneparse models smp` lists, such as resnet34 or mit_b0, or tu-NAME with a "
+        "backbone of timm's",
     )
 
 

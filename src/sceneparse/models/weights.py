@@ -22,6 +22,8 @@ from sceneparse.models.encoder import TimmEncoder, create_timm
 from sceneparse.models.hub import cached_or_downloaded, pretrained_facts
 from sceneparse.models.matconvnet import read_matconvnet
 from sceneparse.models.network import Network
+from sceneparse.models.smp import SmpNetwork
+from sceneparse.models.smp_weights import imagenet_encoder
 from sceneparse.models.statedict import (
     PYTORCH_FCN_LAYERS,
     as_convolutions,
@@ -94,11 +96,13 @@ def load_weights(model: Network, source: str | Path) -> WeightsReport:
         model: built by :func:`sceneparse.models.build_model`; changed in place.
         source: ``"imagenet"`` (timm's weights of the backbone), ``FILE.mat`` (MatConvNet VGG), or a PyTorch
             or safetensors file: torchvision's or timm's VGG, a published FCN (pytorch-fcn), or a timm
-            backbone.
+            backbone. A network of segmentation_models.pytorch takes ``"imagenet"``.
 
     Raises:
         InputError: no such file, not readable, not for this network, or no network to fetch ImageNet weights.
     """
+    if isinstance(model, SmpNetwork):
+        return _load_smp(model, source)
     if str(source) == "imagenet":
         return _load_imagenet(model)
     path = Path(source)
@@ -162,6 +166,19 @@ def _load_imagenet(model: Network) -> WeightsReport:
         return _load_vgg(model, tensors, name, normalization)
     # timm's own files may need timm's own conversion, so their names are not compared here.
     return _load_timm(model, tensors, name, normalization, check=False)
+
+
+def _load_smp(model: SmpNetwork, source: str | Path) -> WeightsReport:
+    name = model.architecture["name"]
+    if str(source) != "imagenet":
+        raise InputError(
+            f"no such weights for {name}",
+            where=source,
+            fix="name a run or a bundle of yours, a checkpoint of segmentation_models.pytorch (its folder, "
+            "or smp-hub/NAME), or imagenet",
+        )
+    found = imagenet_encoder(model)
+    return _fill(model, found.tensors, _encoder_names(model), found.name, found.normalization)
 
 
 def _load_matconvnet(model: Network, path: Path) -> WeightsReport:

@@ -1,0 +1,77 @@
+/* Work shared by PyTorch's own threads, and memory that is kept from call to call. */
+
+#ifndef SCENEPARSE_THREADS_H
+#define SCENEPARSE_THREADS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#define HUGE_PAGE 2097152 /* bytes */
+
+typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel */
+
+/* ---- threads ---- */
+
+typedef struct {
+    void (*task)(const void *, int64_t index, int64_t worker);
+    const void *what;
+    int64_t tasks;
+    atomic_llong next, workers;
+} Team;
+
+static void work(void *shared) {
+    Team *team = shared;
+    int64_t worker = atomic_fetch_add(&team->workers, 1), i;
+    while ((i = atomic_fetch_add(&team->next, 1)) < team->tasks) team->task(team->what, i, worker);
+}
+
+static void share(Parallel parallel, int64_t threads, void (*task)(const void *, int64_t, int64_t),
+                  const void *what, int64_t tasks) {
+    Team team = {.task = task, .what = what, .tasks = tasks};
+    int64_t n = threads < tasks ? threads : tasks;
+    if (parallel && n > 1) parallel(work, &team, (unsigned)n, 0);
+    else work(&team);
+}
+
+/* ---- memory that calls leave to those after them: fresh pages cost as much as the arithmetic ---- */
+
+#define KEPT 16
+static _Atomic(void *) kept[KEPT];
+
+typedef struct {
+    int64_t floats;
+    char line[56];
+} Head;
+
+static void let_go(float *memory) {
+    void *head = (Head *)memory - 1;
+    for (int i = 0; i < KEPT; i++) {
+        void *none = NULL;
+        if (atomic_compare_exchange_strong(&kept[i], &none, head)) return;
+    }
+    free(head);
+}
+
+static float *take(int64_t floats) {
+    for (int i = 0; i < KEPT; i++) {
+        Head *head = atomic_exchange(&kept[i], NULL);
+        if (!head) continue;
+        if (head->floats >= floats) return (float *)(head + 1);
+        free(head);
+    }
+    size_t bytes = (size_t)floats * sizeof(float) + sizeof(Head);
+    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    Head *head = aligned_alloc(HUGE_PAGE, bytes);
+    if (!head) return NULL;
+#if defined(__linux__)
+    madvise(head, bytes, MADV_HUGEPAGE);
+#endif
+    head->floats = floats;
+    return (float *)(head + 1);
+}
+
+#endif

@@ -98,7 +98,7 @@ def loss(
         spill = torch.empty(batch, job.pieces_per_image, w, classes)
         job.grad, job.grad_strides = gradient.data_ptr(), _Strides(*gradient.stride())
         job.spill = spill.data_ptr()
-    status = _in_threads("sceneparse_loss", job, pieces)
+    status = in_threads("sceneparse_loss", job, pieces)
     del keep
     if status == _BAD_LABEL:
         refuse_strange_labels(target, classes)
@@ -127,7 +127,7 @@ def labels(
     dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int32
     found = torch.empty((len(scores), *size_hw), dtype=dtype)
     job, pieces, keep = _job(scores, found, covered_hw, align_corners)
-    _in_threads("sceneparse_labels", job, pieces)
+    in_threads("sceneparse_labels", job, pieces)
     del keep
     return found
 
@@ -166,8 +166,12 @@ def _job(
     return job, batch * per_image, [scores, labels, begin, row_part, run, column_part]
 
 
-def _in_threads(name: str, job: _Job, pieces: int) -> int:
-    """Do every piece; the greatest status."""
+def in_threads(name: str, job: ctypes.Structure, pieces: int) -> int:
+    """Do every piece of a job by the C function ``name``; the greatest status.
+
+    Raises:
+        InputError: not enough memory.
+    """
     library = kernels().library
     assert library is not None
     function: Callable[[object, int], int] = getattr(library, name)

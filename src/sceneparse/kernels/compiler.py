@@ -20,8 +20,12 @@ from typing import NamedTuple
 
 from sceneparse.files import user_cache
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("loss.c", "labels.c", "winograd.c"))
-HEADERS = tuple(Path(__file__).with_name(name) for name in ("vectors.h", "bilinear.h"))
+SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("loss.c", "labels.c", "transposed.c", "winograd.c")
+)
+HEADERS = tuple(
+    Path(__file__).with_name(name) for name in ("vectors.h", "exponential.h", "bilinear.h")
+)
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
 
@@ -87,7 +91,12 @@ def _declare(library: ctypes.CDLL) -> None:
     Raises:
         AttributeError: one is not there.
     """
-    for piecewise in (library.sceneparse_loss, library.sceneparse_labels):
+    for piecewise in (
+        library.sceneparse_loss,
+        library.sceneparse_labels,
+        library.sceneparse_transposed_loss,
+        library.sceneparse_transposed_labels,
+    ):
         piecewise.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     for job in (library.sceneparse_conv3x3, library.sceneparse_conv3x3_pack):
         job.argtypes = (ctypes.c_void_p,)

@@ -3,7 +3,8 @@
 A transposed convolution of stride f and kernel 2f takes every output pixel from a 2x2 neighbourhood of
 scores. Pixels with the same place (phase) in their f x f cell share its weights: it is a 2x2 convolution to
 f*f*K channels, one matrix product for many cells. It is made for some rows of cells at a time, and its two
-gradients at once.
+gradients at once. On a processor with a compiler the C code does it with fewer products
+(``compiled_transposed.py``); here is what PyTorch does elsewhere.
 
 Shapes: B batch, C channels in, K classes, h,w scores, H,W labels, f stride, N = (h + 1) * (w + 1) cells.
 """
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sceneparse.kernels import compiled, compiled_transposed
 from sceneparse.kernels.target import Gradients, Target, refuse_strange_labels, softmax_loss
 
 BAND_BYTES_CPU = 2**24
@@ -144,6 +146,10 @@ def _precision(scores: Tensor) -> torch.dtype:
     return torch.float32
 
 
+def _compiled_takes(scores: Tensor, kernel: Tensor, groups: int, precision: torch.dtype) -> bool:
+    return groups == 1 and precision == torch.float32 and kernel.numel() > 0 and compiled.can_take(scores)
+
+
 def loss(
     scores: Tensor,
     kernel: Tensor,
@@ -168,9 +174,15 @@ def loss(
     """
     h, w = scores.shape[2:]
     precision = _precision(scores)
+    refuse_strange_labels(target, kernel.shape[1] * groups)
+    if _compiled_takes(scores, kernel, groups, precision):
+        found = compiled_transposed.loss(
+            scores, kernel, target, offset=offset, of_scores=of_scores, of_kernel=of_kernel
+        )
+        if found is not None:
+            return found
     with torch.autocast(scores.device.type, enabled=False):
         layer, classes, factor = _layer(kernel, groups, precision)
-        refuse_strange_labels(target, classes)
         places = _in_cells(target, offset, (h + 1, w + 1), factor)
         total = torch.zeros((), dtype=torch.float64, device=scores.device)
         gradient = torch.zeros_like(scores) if of_scores else None
@@ -200,6 +212,10 @@ def labels(
     """
     h, w = scores.shape[2:]
     precision = _precision(scores)
+    if _compiled_takes(scores, kernel, groups, precision):
+        found = compiled_transposed.labels(scores, kernel, size_hw, offset=offset)
+        if found is not None:
+            return found
     with torch.autocast(scores.device.type, enabled=False):
         layer, classes, factor = _layer(kernel, groups, precision)
         dtype = torch.uint8 if classes <= 256 else torch.int32

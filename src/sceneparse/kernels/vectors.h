@@ -21,7 +21,7 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t raw __attribute__((vector_size(4 * LANES)));
 typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
 
-static inline vec splat(float x) { return (vec){} + x; }
+static inline vec splat(float x) { return x - (vec){}; } /* x + 0 would be computed: -0 + 0 is not -0 */
 
 static inline vec load(const float *p) { return *(const loose *)p; }
 

@@ -76,9 +76,13 @@ class Perfect:
     """Knows the truth: reads it out of the picture, which holds training indices."""
 
     resize = ResizePolicy()
+    takes_several = True
 
     def __init__(self, labels):
         self.labels = labels
+
+    def picture_bytes(self, size_hw, *, scales=(1.0,), flip=False):
+        return 0
 
     def predict_index(self, image, *, scales=(1.0,), flip=False):
         return image.pixels[..., 0]

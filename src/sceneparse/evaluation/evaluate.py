@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -15,21 +20,22 @@ from sceneparse.data.dataset import Dataset
 from sceneparse.data.dataset_file import SPLITS
 from sceneparse.data.decode import Picture
 from sceneparse.data.faults import Fault, FaultsError, counted
-from sceneparse.data.inspect import Inspection, inspect_pair
+from sceneparse.data.inspect import inspect_pair
 from sceneparse.data.pairs import Pair
 from sceneparse.data.preprocess import ResizePolicy
-from sceneparse.data.threads import decoding_threads, mapped_in_order
+from sceneparse.data.threads import PictureThreads
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
+from sceneparse.group import Group
 from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
 
-MOST_THREADS = 4
-"""Threads that decode ahead; twice as many pictures wait in memory."""
+ROUND = 32
+"""Pictures of one process between two times that processes tell each other whether all is well."""
 
 
 class IndexPredictor(Protocol):
-    """What is needed of :class:`sceneparse.prediction.predictor.Predictor`."""
+    """What is needed of :class:`sceneparse.prediction.predictor.Predictor`; several threads call it."""
 
     @property
     def labels(self) -> LabelSet:
@@ -39,6 +45,17 @@ class IndexPredictor(Protocol):
     @property
     def resize(self) -> ResizePolicy:
         """How pictures are brought to the network's size."""
+        ...
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether several threads predict sooner, with a picture each, than one after the other."""
+        ...
+
+    def picture_bytes(
+        self, size_hw: tuple[int, int], *, scales: Sequence[float] = (1.0,), flip: bool = False
+    ) -> int:
+        """Estimate of the memory that it takes to predict a picture of this size."""
         ...
 
     def predict_index(
@@ -59,11 +76,12 @@ def evaluate(
     skip_bad: bool = False,
     console: Console | None = None,
     each: Callable[[str, NDArray[np.integer]], None] | None = None,
+    group: Group = Group(),  # noqa: B008
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """One confusion matrix over every image of a split, at the label's own size.
 
-    After the first file that is wrong nothing is predicted any more, but the others are still read, so that
-    one error names all wrong files.
+    After the first file that is wrong nothing more is predicted, but the others are still read, so that one
+    error names all wrong files.
 
     Args:
         predictor: the model.
@@ -74,65 +92,129 @@ def evaluate(
         flip: likewise.
         skip_bad: leave out pairs with a fault instead of raising.
         console: where a progress bar is shown, and what is left out is said; None shows nothing.
-        each: called with the stem and the predicted training indices of every image.
+        each: called with the stem and the predicted training indices of every image, from several threads
+            and in no order; in the process that has predicted it.
+        group: the processes that share the images; each gets the result for all of them.
 
     Returns:
         The contract's numbers, and the matrix (K, K+1).
 
     Raises:
         InputError: other classes than the model's, no such split or rule, files that cannot be read, mask
-            values outside the class list, an image and a mask of different sizes.
+            values outside the class list, an image and a mask of different sizes. Of several processes the
+            first raises it, and the others exit.
     """
     for what, value, known in (("split", split, SPLITS), ("rule for absent classes", absent, ABSENT_RULES)):
         if value not in known:
             raise InputError(
                 f"unknown {what} {value!r}.{nearest(value, known)}", fix="one of: " + ", ".join(known)
             )
-    labels = predictor.labels
-    index_of_theirs = _matching_classes(labels, dataset)
-    pairs = dataset.split(split)
-    matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
-    faults: list[Fault] = [f for f in dataset.faults if f.split in (split, None)]
+    work = _Work(predictor, dataset, split, scales, flip, skip_bad, each)
+    matrix, faults, images = _share(work, dataset.split(split), group, console)
+    # Every count is an integer: the sums do not depend on who added what, nor on the order.
+    group.add_up(torch.from_numpy(matrix))
+    images = int(group.add_up(torch.tensor(images)))
+    everywhere = [found for part in group.gathered(faults) for found in part]
+    told = [f for f in dataset.faults if f.split in (split, None)]
+    told += [fault for _, fault in sorted(everywhere, key=lambda found: found[0])]
+    if told and (not skip_bad or not images):
+        with group.agreed():
+            raise FaultsError(told, where=dataset.root)
+    if told and console is not None and group.is_first:
+        console.print(f"left out because of --skip-bad: {counted(told)}", highlight=False)
+    return numbers_json(matrix, predictor.labels, images=images, split=split, absent=absent), matrix
+
+
+_Found = tuple[int, Fault]
+"""Place of a pair in the split, and what is wrong with it."""
+
+
+def _share(
+    work: _Work, pairs: Sequence[Pair], group: Group, console: Console | None
+) -> tuple[NDArray[np.int64], list[_Found], int]:
+    """This process's share of the pairs: its matrix, what is wrong, and how many images it counted."""
+    classes = work.predictor.labels.num_classes
+    matrix = np.zeros((classes, classes + 1), np.int64)
+    faults: list[_Found] = []
     images = 0
-
-    def inspected(pair: Pair) -> tuple[Pair, Inspection]:
-        return pair, inspect_pair(pair, dataset.labels, split=split, target=predictor.resize.target_size)
-
-    # The network computes on all cores: decoding only has to be ahead of it.
-    ahead = mapped_in_order(inspected, pairs, min(MOST_THREADS, decoding_threads()))
-    with closing(ahead), Progress(console=console, transient=True, disable=console is None) as bar:
-        for pair, found in bar.track(ahead, total=len(pairs), description=f"evaluating {split}"):
-            faults += [fault for fault in found.faults if fault.stops]
-            if found.picture is None or found.numbers is None or (faults and not skip_bad):
-                continue
-            guess = _predicted(predictor, pair, found.picture, scales, flip)
-            truth = index_of_theirs[dataset.labels.to_index(found.numbers)]
-            matrix += confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
-            if each is not None:
-                each(pair.stem, guess)
-            images += 1
-    if faults and (not skip_bad or not images):
-        raise FaultsError(faults, where=dataset.root)
-    if faults and console is not None:
-        console.print(f"left out because of --skip-bad: {counted(faults)}", highlight=False)
-    return numbers_json(matrix, labels, images=images, split=split, absent=absent), matrix
+    mine = range(group.rank, len(pairs), group.size)
+    rounds = math.ceil(len(pairs) / (group.size * ROUND))  # of the process that has most
+    with (
+        PictureThreads(several=work.predictor.takes_several, processes=group.local_size) as threads,
+        closing(threads.map(lambda number: (number, work(pairs[number], threads)), mine)) as ahead,
+        Progress(console=console, transient=True, disable=console is None) as bar,
+    ):
+        shown = iter(bar.track(ahead, total=len(mine), description=f"evaluating {work.split}"))
+        for _ in range(rounds):
+            with group.agreed():
+                for number, result in islice(shown, ROUND):
+                    faults += [(number, fault) for fault in result.faults]
+                    if result.matrix is not None:
+                        matrix += result.matrix
+                        images += 1
+            if group.highest(bool(faults)) and not work.skip_bad:
+                work.faulty.set()
+    return matrix, faults, images
 
 
-def _predicted(
-    predictor: IndexPredictor, pair: Pair, picture: Picture, scales: Sequence[float], flip: bool
-) -> NDArray[np.integer]:
-    def too_large() -> InputError:
-        (height, width), (rows, columns) = picture.size_hw, predictor.resize.target_size(*picture.size_hw)
-        return InputError(
-            f"not enough memory to evaluate a picture of {width} x {height} pixels, for the network "
-            f"{columns} x {rows}, at scales {', '.join(f'{scale:g}' for scale in scales)}",
-            where=pair.image,
-            fix="other programs closed, --device cpu, no --scales and --flip, or a model with a smaller "
-            "data.short_side",
-        )
+@dataclass(frozen=True)
+class _Result:
+    """Of one pair."""
 
-    with full_memory_named(too_large):
-        return predictor.predict_index(picture, scales=scales, flip=flip)
+    faults: tuple[Fault, ...]
+    matrix: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a thread does with a pair, from the files to the counts."""
+
+    predictor: IndexPredictor
+    dataset: Dataset
+    split: str
+    scales: Sequence[float]
+    flip: bool
+    skip_bad: bool
+    each: Callable[[str, NDArray[np.integer]], None] | None
+    index_of_theirs: NDArray[np.integer] = field(init=False)
+    faulty: Event = field(init=False, default_factory=Event)
+    """Set once nothing is predicted any more."""
+
+    def __post_init__(self) -> None:
+        table = _matching_classes(self.predictor.labels, self.dataset)
+        object.__setattr__(self, "index_of_theirs", table)
+
+    def __call__(self, pair: Pair, threads: PictureThreads) -> _Result:
+        labels, theirs = self.predictor.labels, self.dataset.labels
+        found = inspect_pair(pair, theirs, split=self.split, target=self.predictor.resize.target_size)
+        faults = tuple(fault for fault in found.faults if fault.stops)
+        if faults and not self.skip_bad:
+            self.faulty.set()
+        picture = found.picture
+        if picture is None or found.numbers is None or self.faulty.is_set():
+            return _Result(faults)
+        size = self.predictor.picture_bytes(picture.size_hw, scales=self.scales, flip=self.flip)
+        guess = threads.compute(lambda: self._predicted(pair, picture), size)
+        truth = self.index_of_theirs[theirs.to_index(found.numbers)]
+        matrix = confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
+        if self.each is not None:
+            self.each(pair.stem, guess)
+        return _Result(faults, matrix)
+
+    def _predicted(self, pair: Pair, picture: Picture) -> NDArray[np.integer]:
+        def too_large() -> InputError:
+            (height, width), resize = picture.size_hw, self.predictor.resize
+            rows, columns = resize.target_size(height, width)
+            return InputError(
+                f"not enough memory to evaluate a picture of {width} x {height} pixels, for the network "
+                f"{columns} x {rows}, at scales {', '.join(f'{scale:g}' for scale in self.scales)}",
+                where=pair.image,
+                fix="other programs closed, --device cpu, no --scales and --flip, or a model with a smaller "
+                "data.short_side",
+            )
+
+        with full_memory_named(too_large):
+            return self.predictor.predict_index(picture, scales=self.scales, flip=self.flip)
 
 
 def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:

@@ -24,7 +24,7 @@ from sceneparse.prediction.engine import load_engine
 from sceneparse.prediction.inference import normalized, predicted
 from sceneparse.prediction.rewritten import Rewritten
 from sceneparse.prediction.segmentation import Segmentation
-from sceneparse.prediction.tiling import spans, tile_side
+from sceneparse.prediction.tiling import FILE_BYTES, picture_bytes, spans, tile_side
 
 
 class Predictor:
@@ -54,6 +54,18 @@ class Predictor:
     def resize(self) -> ResizePolicy:
         """How pictures are brought to the network's size."""
         return self.bundle.resize
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether several threads predict sooner, with a picture each, than one after the other."""
+        return self.device.type == "cpu"
+
+    def picture_bytes(
+        self, size_hw: tuple[int, int], *, scales: Sequence[float] = (1.0,), flip: bool = False
+    ) -> int:
+        """Estimate of the memory that it takes to predict a picture file of this size, whole."""
+        network = picture_bytes(self.resize.target_size(*size_hw), self.labels.num_classes, scales, flip)
+        return network + FILE_BYTES * size_hw[0] * size_hw[1]
 
     def __call__(
         self,

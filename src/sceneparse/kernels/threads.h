@@ -42,6 +42,17 @@ static void share(Parallel parallel, int64_t threads, void (*task)(const void *,
 #define KEPT 16
 static _Atomic(void *) kept[KEPT];
 
+/* Fresh memory in pages of 2 MB where the system has them: 500 times fewer faults. */
+static inline void large_pages(void *memory, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uintptr_t begin = ((uintptr_t)memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uintptr_t end = ((uintptr_t)memory + bytes) / HUGE_PAGE * HUGE_PAGE;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 typedef struct {
     int64_t floats;
     char line[56];
@@ -67,9 +78,7 @@ static float *take(int64_t floats) {
     bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     Head *head = aligned_alloc(HUGE_PAGE, bytes);
     if (!head) return NULL;
-#if defined(__linux__)
-    madvise(head, bytes, MADV_HUGEPAGE);
-#endif
+    large_pages(head, bytes);
     head->floats = floats;
     return (float *)(head + 1);
 }

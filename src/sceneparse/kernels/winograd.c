@@ -14,12 +14,8 @@
 #if !defined(LANES) && !defined(__AVX__)
 #define LANES 4 /* NEON, SSE */
 #endif
+#include "threads.h"
 #include "vectors.h"
-
-#include <stdatomic.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 /* A register block: MR tiles by NV vectors of output channels. */
 #if LANES == 16
@@ -35,12 +31,9 @@
 #define NR (NV * LANES)
 #define PLACES 36
 #define PAD 16            /* floats between the places: at powers of two they would share lines of the cache */
-#define HUGE_PAGE 2097152 /* bytes */
 #define INLINE static inline __attribute__((always_inline))
 
 enum { FINE = 0, NO_MEMORY = 1 };
-
-typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel */
 
 typedef struct {
     Parallel parallel; /* null: one thread */
@@ -52,66 +45,6 @@ typedef struct {
     float *y;            /* (B, H, W, K) */
     int64_t relu;
 } Conv;
-
-/* ---- threads ---- */
-
-typedef struct {
-    void (*task)(const void *, int64_t index, int64_t worker);
-    const void *what;
-    int64_t tasks;
-    atomic_llong next, workers;
-} Team;
-
-static void work(void *shared) {
-    Team *team = shared;
-    int64_t worker = atomic_fetch_add(&team->workers, 1), i;
-    while ((i = atomic_fetch_add(&team->next, 1)) < team->tasks) team->task(team->what, i, worker);
-}
-
-static void share(Parallel parallel, int64_t threads, void (*task)(const void *, int64_t, int64_t),
-                  const void *what, int64_t tasks) {
-    Team team = {.task = task, .what = what, .tasks = tasks};
-    int64_t n = threads < tasks ? threads : tasks;
-    if (parallel && n > 1) parallel(work, &team, (unsigned)n, 0);
-    else work(&team);
-}
-
-/* ---- memory that calls leave to those after them: fresh pages cost as much as the arithmetic ---- */
-
-#define KEPT 16
-static _Atomic(void *) kept[KEPT];
-
-typedef struct {
-    int64_t floats;
-    char line[56];
-} Head;
-
-static void let_go(float *memory) {
-    void *head = (Head *)memory - 1;
-    for (int i = 0; i < KEPT; i++) {
-        void *none = NULL;
-        if (atomic_compare_exchange_strong(&kept[i], &none, head)) return;
-    }
-    free(head);
-}
-
-static float *take(int64_t floats) {
-    for (int i = 0; i < KEPT; i++) {
-        Head *head = atomic_exchange(&kept[i], NULL);
-        if (!head) continue;
-        if (head->floats >= floats) return (float *)(head + 1);
-        free(head);
-    }
-    size_t bytes = (size_t)floats * sizeof(float) + sizeof(Head);
-    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    Head *head = aligned_alloc(HUGE_PAGE, bytes);
-    if (!head) return NULL;
-#if defined(__linux__)
-    madvise(head, bytes, MADV_HUGEPAGE);
-#endif
-    head->floats = floats;
-    return (float *)(head + 1);
-}
 
 /* ---- the three transforms; a * a = 1/2, b * b = 2, a * b = 1 ---- */
 
@@ -215,6 +148,7 @@ static void pack_part(const void *what, int64_t index, int64_t worker) {
 
 void sceneparse_conv3x3_pack(const Pack *job) {
     Packed p = packed_of(job->channels, job->outs);
+    large_pages(job->packed, sizeof(float) * PLACES * (size_t)p.place);
     share(job->parallel, job->threads, pack_part, job, p.panels * ((p.depth + PACK_ROWS - 1) / PACK_ROWS));
 }
 
@@ -266,65 +200,61 @@ static Block make_block(const Conv *job, float *memory, int64_t first, int64_t t
     return block;
 }
 
-/* 36 vectors, d(y, x) = *(from[6 * y + x]), to their values at the places. */
-#define INPUT_TILE(d)                                                                         \
-    do {                                                                                      \
-        vec half[6][6];                                                                       \
-        for (int x = 0; x < 6; x++) {                                                         \
-            vec column[6];                                                                    \
-            input_at(column, d(0, x), d(1, x), d(2, x), d(3, x), d(4, x), d(5, x));           \
-            for (int y = 0; y < 6; y++) half[y][x] = column[y];                               \
-        }                                                                                     \
-        for (int y = 0; y < 6; y++) {                                                         \
-            vec row[6], *h = half[y];                                                         \
-            input_at(row, h[0], h[1], h[2], h[3], h[4], h[5]);                                \
-            for (int x = 0; x < 6; x++) store(to + (6 * y + x) * place, row[x]);              \
-        }                                                                                     \
-    } while (0)
-
-static void input_inside(const float *from, int64_t by_y, int64_t by_x, float *to, int64_t place) {
-#define D(y, x) load(from + (y) * by_y + (x) * by_x)
-    INPUT_TILE(D);
-#undef D
+/* Six by six vectors to their values at the places. from: one pointer for each, by columns. */
+static void input_tile(const float *const *from, int64_t c, float *to, int64_t place) {
+    vec half[6][6];
+#pragma GCC unroll 1
+    for (int x = 0; x < 6; x++, from += 6) {
+        vec column[6];
+        input_at(column, load(from[0] + c), load(from[1] + c), load(from[2] + c), load(from[3] + c),
+                 load(from[4] + c), load(from[5] + c));
+#pragma GCC unroll 6
+        for (int y = 0; y < 6; y++) half[y][x] = column[y];
+    }
+#pragma GCC unroll 1
+    for (int y = 0; y < 6; y++, to += 6 * place) {
+        vec row[6], *h = half[y];
+        input_at(row, h[0], h[1], h[2], h[3], h[4], h[5]);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; x++) store(to + x * place, row[x]);
+    }
 }
 
-static void input_border(const float *const *from, int64_t c, float *to, int64_t place) {
-#define D(y, x) load(from[6 * (y) + (x)] + c)
-    INPUT_TILE(D);
-#undef D
+/* Pointers to size x size pixels from (shift, shift) of a tile on, by columns; zeros beyond the border. */
+static void pixels(const float **from, const float *images, const Conv *job, Tile tile, int64_t channels,
+                   int64_t shift, int64_t size, const float *zeros) {
+    const float *image = images + tile.b * job->height * job->width * channels;
+    for (int64_t x = tile.x + shift; x < tile.x + shift + size; x++)
+        for (int64_t y = tile.y + shift; y < tile.y + shift + size; y++) {
+            int there = y >= 0 && x >= 0 && y < job->height && x < job->width;
+            *from++ = there ? image + (y * job->width + x) * channels : zeros;
+        }
 }
 
-static void input_tail(const float *const *from, int64_t c, int64_t lanes, float *to, int64_t place) {
-    float whole[PLACES][LANES] = {{0}};
-    for (int i = 0; i < PLACES; i++) memcpy(whole[i], from[i] + c, sizeof(float) * (size_t)lanes);
-#define D(y, x) load(whole[6 * (y) + (x)])
-    INPUT_TILE(D);
-#undef D
+/* The last channels, where they fill no vector: a copy, filled up with zeros. */
+static void tail_of(const float **tail, float whole[][LANES], const float *const *from, int n, int64_t c,
+                    int64_t lanes) {
+    for (int i = 0; i < n; i++) {
+        memset(whole[i], 0, sizeof whole[i]);
+        tail[i] = memcpy(whole[i], from[i] + c, sizeof(float) * (size_t)lanes);
+    }
 }
 
 /* Tiles of a group to V. */
 static void block_input(const Block *block, int64_t group) {
     const Conv *job = block->job;
-    const float *from[MR][PLACES];
-    int inside[MR];
+    const float *from[MR][PLACES], *tail[PLACES];
+    float whole[PLACES][LANES];
     int64_t begin = group_begin(block, group), rows = group_begin(block, group + 1) - begin;
-    for (int64_t r = 0; r < rows; r++) {
-        Tile tile = tile_at(job, block->first + begin + r);
-        const float *image = job->x + tile.b * job->height * job->width * job->channels;
-        inside[r] = tile.y > 0 && tile.x > 0 && tile.y + 5 <= job->height && tile.x + 5 <= job->width;
-        for (int i = 0; i < PLACES; i++) {
-            int64_t y = tile.y - 1 + i / 6, x = tile.x - 1 + i % 6;
-            int there = y >= 0 && x >= 0 && y < job->height && x < job->width;
-            from[r][i] = there ? image + (y * job->width + x) * job->channels : block->zeros;
-        }
-    }
-    int64_t place = block->v_place, channels = job->channels;
+    int64_t channels = job->channels;
+    for (int64_t r = 0; r < rows; r++)
+        pixels(from[r], job->x, job, tile_at(job, block->first + begin + r), channels, -1, 6, block->zeros);
     for (int64_t c = 0; c < channels; c += LANES) {
         for (int64_t r = 0; r < rows; r++) {
-            float *to = block->v + group * block->v_group + c * MR + r * LANES;
-            if (c + LANES > channels) input_tail(from[r], c, channels - c, to, place);
-            else if (inside[r]) input_inside(from[r][0] + c, job->width * channels, channels, to, place);
-            else input_border(from[r], c, to, place);
+            int fits = c + LANES <= channels;
+            if (!fits) tail_of(tail, whole, from[r], PLACES, c, channels - c);
+            input_tile(fits ? from[r] : tail, fits ? c : 0,
+                       block->v + group * block->v_group + c * MR + r * LANES, block->v_place);
         }
     }
 }
@@ -356,25 +286,27 @@ INLINE void product(const int rows, const float *a, const float *b, int64_t dept
         for (int v = 0; v < NV; v++) store(m + r * NR + v * LANES, sum[r][v]);
 }
 
-#define ROWS(n)                                                                               \
-    static __attribute__((noinline)) void product_##n(const float *a, const float *b, int64_t depth, float *m, \
-                                                      const float *ahead, int64_t lines) {    \
-        product(n, a, b, depth, m, ahead, lines);                                             \
-    }
-ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
 #if MR == 14
-ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
+#define EACH_ROWS \
+    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) \
+    ROWS(13) ROWS(14)
+#else
+#define EACH_ROWS ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
 #endif
+
+/* One function for each number of rows, so that the sums stay in registers. */
+#define ROWS(n)                                                                                       \
+    static __attribute__((noinline)) void product_##n(const float *a, const float *b, int64_t depth, \
+                                                      float *m, const float *ahead, int64_t lines) { \
+        product(n, a, b, depth, m, ahead, lines);                                                     \
+    }
+EACH_ROWS
 #undef ROWS
 
-typedef void (*Product)(const float *, const float *, int64_t, float *, const float *, int64_t);
-
-static const Product products[] = {NULL, product_1, product_2, product_3, product_4, product_5, product_6,
-#if MR == 14
-                                   product_7, product_8, product_9, product_10, product_11, product_12,
-                                   product_13, product_14,
-#endif
-};
+#define ROWS(n) product_##n,
+static void (*const products[])(const float *, const float *, int64_t, float *, const float *, int64_t) = {
+    NULL, EACH_ROWS};
+#undef ROWS
 
 /* Panels of one place to M. */
 static void block_multiply(const Block *block, int64_t place, int64_t begin, int64_t end) {
@@ -391,22 +323,25 @@ static void block_multiply(const Block *block, int64_t place, int64_t begin, int
     }
 }
 
-static void output_tile(const float *from, int64_t place, vec bias, int relu, vec out[4][4]) {
+/* Products at the places to four by four outputs. */
+INLINE void output_tile(const float *from, int64_t place, vec bias, int relu, float *to, int64_t by_y,
+                        int64_t by_x) {
     vec half[4][6];
-    for (int x = 0; x < 6; x++) {
+#pragma GCC unroll 1
+    for (int x = 0; x < 6; x++, from += place) {
         vec column[4];
-        const float *m = from + x * place;
-        output_from(column, load(m), load(m + 6 * place), load(m + 12 * place), load(m + 18 * place),
-                    load(m + 24 * place), load(m + 30 * place));
+        output_from(column, load(from), load(from + 6 * place), load(from + 12 * place),
+                    load(from + 18 * place), load(from + 24 * place), load(from + 30 * place));
+#pragma GCC unroll 4
         for (int y = 0; y < 4; y++) half[y][x] = column[y];
     }
-    for (int y = 0; y < 4; y++) {
-        vec *h = half[y];
-        output_from(out[y], h[0], h[1], h[2], h[3], h[4], h[5]);
-        for (int x = 0; x < 4; x++) {
-            out[y][x] += bias;
-            if (relu) out[y][x] = larger((vec){}, out[y][x]); /* NaN stays */
-        }
+    vec least = relu ? (vec){} : splat(-INFINITY);
+#pragma GCC unroll 1
+    for (int y = 0; y < 4; y++, to += by_y) {
+        vec row[4], *h = half[y];
+        output_from(row, h[0], h[1], h[2], h[3], h[4], h[5]);
+#pragma GCC unroll 4
+        for (int x = 0; x < 4; x++) store(to + x * by_x, larger(least, row[x] + bias)); /* NaN stays */
     }
 }
 
@@ -414,6 +349,7 @@ static void output_tile(const float *from, int64_t place, vec bias, int relu, ve
 static void block_output(const Block *block, int64_t group) {
     const Conv *job = block->job;
     int64_t begin = group_begin(block, group), rows = group_begin(block, group + 1) - begin;
+    int relu = job->relu != 0;
     for (int64_t r = 0; r < rows; r++) {
         Tile tile = tile_at(job, block->first + begin + r);
         int64_t high = job->height - tile.y, wide = job->width - tile.x, k_end = job->outs;
@@ -422,15 +358,19 @@ static void block_output(const Block *block, int64_t group) {
         const float *from = block->m + group * block->m_group + r * NR;
         for (int64_t k = 0; k < k_end; k += LANES) {
             int64_t lanes = k_end - k < LANES ? k_end - k : LANES;
-            vec out[4][4], bias = {};
+            vec bias = {};
             if (job->bias) memcpy(&bias, job->bias + k, sizeof(float) * (size_t)lanes);
-            output_tile(from + k / NR * NR * MR + k % NR, block->m_place, bias, job->relu != 0, out);
+            const float *m = from + k / NR * NR * MR + k % NR;
+            if (high == 4 && wide == 4 && lanes == LANES) {
+                output_tile(m, block->m_place, bias, relu, to + k, job->width * k_end, k_end);
+                continue;
+            }
+            float whole[4][4][LANES];
+            output_tile(m, block->m_place, bias, relu, whole[0][0], 4 * LANES, LANES);
             for (int64_t y = 0; y < high; y++)
-                for (int64_t x = 0; x < wide; x++) {
-                    float *at = to + (y * job->width + x) * k_end + k;
-                    if (lanes == LANES) store(at, out[y][x]);
-                    else memcpy(at, &out[y][x], sizeof(float) * (size_t)lanes);
-                }
+                for (int64_t x = 0; x < wide; x++)
+                    memcpy(to + (y * job->width + x) * k_end + k, whole[y][x],
+                           sizeof(float) * (size_t)lanes);
         }
     }
 }
@@ -463,15 +403,16 @@ static void output_task(const void *block, int64_t index, int64_t worker) {
     block_output(block, index);
 }
 
-static int64_t parts_of(const Block *block) {
-    int64_t parts = (4 * block->job->threads + PLACES - 1) / PLACES; /* four tasks for each thread */
-    return parts < block->weights.panels ? parts : block->weights.panels;
+static int64_t parts_of(int64_t threads, int64_t panels) {
+    int64_t parts = (4 * threads + PLACES - 1) / PLACES; /* of a place: four tasks for each thread */
+    return parts < panels ? parts : panels;
 }
 
 static void multiply_task(const void *what, int64_t index, int64_t worker) {
     (void)worker;
     const Block *block = what;
-    int64_t parts = parts_of(block), part = index % parts, panels = block->weights.panels;
+    int64_t panels = block->weights.panels, parts = parts_of(block->job->threads, panels);
+    int64_t part = index % parts;
     block_multiply(block, index / parts, panels * part / parts, panels * (part + 1) / parts);
 }
 
@@ -491,15 +432,240 @@ int sceneparse_conv3x3(const Conv *job) {
     int64_t floats = (block_floats(job, (tiles + blocks - 1) / blocks) + PAD - 1) / PAD * PAD;
     float *memory = take(floats * (together ? 1 : threads));
     if (!memory) return NO_MEMORY;
+    large_pages(job->y, sizeof(float) * (size_t)(job->batch * job->height * job->width * job->outs));
     Blocks all = {job, blocks, tiles, memory, floats};
     if (!together) share(job->parallel, threads, whole_block, &all, blocks);
     for (int64_t i = 0; i < blocks && together; i++) {
         int64_t first = tiles * i / blocks, end = tiles * (i + 1) / blocks;
         Block block = make_block(job, memory, first, end - first);
         share(job->parallel, threads, input_task, &block, block.groups);
-        share(job->parallel, threads, multiply_task, &block, PLACES * parts_of(&block));
+        share(job->parallel, threads, multiply_task, &block, PLACES * parts_of(threads, block.weights.panels));
         share(job->parallel, threads, output_task, &block, block.groups);
     }
+    let_go(memory);
+    return FINE;
+}
+
+/* ---- gradient of the weight: dU = V' Z at each place, Z the gradient of the output at the points ---- */
+
+typedef struct {
+    Parallel parallel;
+    int64_t threads;
+    int64_t batch, channels, outs, height, width;
+    const float *x;    /* (B, H, W, C) */
+    const float *grad; /* (B, H, W, K) */
+    float *weight;     /* (K, C, 3, 3) */
+    float *bias;       /* (K) */
+} WeightGrad;
+
+#define STRIP 8   /* tiles that are transformed as one task */
+#define CHAIN 128 /* tiles in a sum: short sums of short sums lose fewer bits, and both factors stay in L1 */
+
+typedef struct {
+    const WeightGrad *job;
+    Conv sizes; /* for the tiles */
+    int64_t depth, panels;
+    int64_t first, tiles; /* of the block at hand */
+    int64_t v_row, v_place, z_row, z_place, u_panel, u_place; /* floats */
+    float *v;    /* [36][tile][C] */
+    float *z;    /* [36][tile][K] */
+    float *u;    /* [36][panel][C][NR] */
+    float *sums; /* [strip][K]: gradient of the bias */
+    const float *zeros;
+} Grads;
+
+/* Four gradients in a row to their values at the points: output_from turned round. */
+INLINE void grad_at(vec out[6], vec y0, vec y1, vec y2, vec y3) {
+    vec even_a = y0 + 0.5f * y2, odd_a = y1 + 0.5f * y3, even_b = y0 + 2.0f * y2, odd_b = y1 + 2.0f * y3;
+    out[0] = y0;
+    out[1] = even_a + A * odd_a;
+    out[2] = even_a - A * odd_a;
+    out[3] = even_b + B * odd_b;
+    out[4] = even_b - B * odd_b;
+    out[5] = y3;
+}
+
+/* Sums at the points to the gradients of three weights: weight_at turned round. */
+INLINE void weight_from(vec out[3], vec u0, vec u1, vec u2, vec u3, vec u4, vec u5) {
+    vec even_a = (-2.0f / 3.0f) * (u1 + u2), even_b = (1.0f / 6.0f) * (u3 + u4);
+    out[0] = u0 + even_a + even_b;
+    out[1] = (-2.0f / 3.0f * A) * (u1 - u2) + (1.0f / 6.0f * B) * (u3 - u4);
+    out[2] = 0.5f * even_a + (2.0f * even_b + u5);
+}
+
+/* Four by four vectors to their values at the places, and their sum. from: one pointer for each, by columns. */
+static vec grad_tile(const float *const *from, int64_t c, float *to, int64_t place) {
+    vec half[6][4], sum = {};
+    for (int x = 0; x < 4; x++, from += 4) {
+        vec column[6], y0 = load(from[0] + c), y1 = load(from[1] + c), y2 = load(from[2] + c);
+        vec y3 = load(from[3] + c);
+        sum += (y0 + y1) + (y2 + y3);
+        grad_at(column, y0, y1, y2, y3);
+#pragma GCC unroll 6
+        for (int y = 0; y < 6; y++) half[y][x] = column[y];
+    }
+#pragma GCC unroll 1
+    for (int y = 0; y < 6; y++, to += 6 * place) {
+        vec row[6], *h = half[y];
+        grad_at(row, h[0], h[1], h[2], h[3]);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; x++) store(to + x * place, row[x]);
+    }
+    return sum;
+}
+
+static void grad_strip(const void *what, int64_t index, int64_t worker) {
+    (void)worker;
+    const Grads *all = what;
+    const WeightGrad *job = all->job;
+    int64_t end = (index + 1) * STRIP < all->tiles ? (index + 1) * STRIP : all->tiles;
+    float *sums = all->sums + index * all->panels * NR;
+    memset(sums, 0, sizeof(float) * (size_t)(all->panels * NR));
+    for (int64_t t = index * STRIP; t < end; t++) {
+        Tile tile = tile_at(&all->sizes, all->first + t);
+        const float *from[PLACES], *tail[PLACES];
+        float whole[PLACES][LANES];
+        pixels(from, job->x, &all->sizes, tile, job->channels, -1, 6, all->zeros);
+        for (int64_t c = 0; c < job->channels; c += LANES) {
+            int fits = c + LANES <= job->channels;
+            if (!fits) tail_of(tail, whole, from, PLACES, c, job->channels - c);
+            input_tile(fits ? from : tail, fits ? c : 0, all->v + t * all->v_row + c, all->v_place);
+        }
+        pixels(from, job->grad, &all->sizes, tile, job->outs, 0, 4, all->zeros);
+        for (int64_t k = 0; k < job->outs; k += LANES) {
+            int fits = k + LANES <= job->outs;
+            if (!fits) tail_of(tail, whole, from, 16, k, job->outs - k);
+            vec sum = grad_tile(fits ? from : tail, fits ? k : 0, all->z + t * all->z_row + k, all->z_place);
+            store(sums + k, load(sums + k) + sum);
+        }
+    }
+}
+
+/* (tiles, rows)' by (tiles, NR), added to u or in its place. */
+INLINE void outer(const int rows, const float *a, int64_t a_row, const float *b, int64_t b_row, int64_t tiles,
+                  float *u, int first) {
+    vec sum[MR][NV];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) sum[r][v] = (vec){};
+#pragma GCC unroll 2
+    for (int64_t t = 0; t < tiles; t++, a += a_row, b += b_row) {
+        vec w[NV];
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) w[v] = load(b + v * LANES);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) sum[r][v] += a[r] * w[v];
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) {
+            float *at = u + r * NR + v * LANES;
+            store(at, first ? sum[r][v] : load(at) + sum[r][v]);
+        }
+}
+
+#define ROWS(n)                                                                                    \
+    static __attribute__((noinline)) void outer_##n(const float *a, int64_t a_row, const float *b, \
+                                                    int64_t b_row, int64_t tiles, float *u,        \
+                                                    int first) {                                   \
+        outer(n, a, a_row, b, b_row, tiles, u, first);                                             \
+    }
+EACH_ROWS
+#undef ROWS
+
+#define ROWS(n) outer_##n,
+static void (*const outers[])(const float *, int64_t, const float *, int64_t, int64_t, float *, int) = {
+    NULL, EACH_ROWS};
+#undef ROWS
+
+static void grad_multiply(const void *what, int64_t index, int64_t worker) {
+    (void)worker;
+    const Grads *all = what;
+    int64_t parts = parts_of(all->job->threads, all->panels), part = index % parts, place = index / parts;
+    int64_t groups = (all->depth + MR - 1) / MR;
+    for (int64_t t = 0; t < all->tiles; t += CHAIN) {
+        int64_t tiles = all->tiles - t < CHAIN ? all->tiles - t : CHAIN;
+        const float *v = all->v + place * all->v_place + t * all->v_row;
+        const float *z = all->z + place * all->z_place + t * all->z_row;
+        for (int64_t p = all->panels * part / parts; p < all->panels * (part + 1) / parts; p++) {
+            float *u = all->u + place * all->u_place + p * all->u_panel;
+            for (int64_t g = 0; g < groups; g++) {
+                int64_t begin = all->depth * g / groups, end = all->depth * (g + 1) / groups;
+                outers[end - begin](v + begin, all->v_row, z + p * NR, all->z_row, tiles, u + begin * NR,
+                                    all->first + t == 0);
+            }
+        }
+    }
+}
+
+static void grad_unpack(const void *what, int64_t index, int64_t worker) {
+    (void)worker;
+    const Grads *all = what;
+    const WeightGrad *job = all->job;
+    int64_t parts = (all->depth + PACK_ROWS - 1) / PACK_ROWS, panel = index / parts;
+    int64_t begin = index % parts * PACK_ROWS, end = begin + PACK_ROWS;
+    int64_t lanes = job->outs - panel * NR < NR ? job->outs - panel * NR : NR;
+    float taps[9][NR];
+    for (int64_t c = begin; c < end && c < job->channels; c++) {
+        const float *u = all->u + panel * all->u_panel + c * NR;
+        for (int v = 0; v < NR; v += LANES) {
+            vec half[3][6];
+            for (int x = 0; x < 6; x++) {
+                vec column[3];
+                const float *at = u + x * all->u_place + v;
+                int64_t row = 6 * all->u_place;
+                weight_from(column, load(at), load(at + row), load(at + 2 * row), load(at + 3 * row),
+                            load(at + 4 * row), load(at + 5 * row));
+                for (int y = 0; y < 3; y++) half[y][x] = column[y];
+            }
+            for (int y = 0; y < 3; y++) {
+                vec row[3], *h = half[y];
+                weight_from(row, h[0], h[1], h[2], h[3], h[4], h[5]);
+                for (int x = 0; x < 3; x++) store(taps[3 * y + x] + v, row[x]);
+            }
+        }
+        for (int64_t k = 0; k < lanes; k++)
+            for (int i = 0; i < 9; i++)
+                job->weight[((panel * NR + k) * job->channels + c) * 9 + i] = taps[i][k];
+    }
+}
+
+#define GRAD_TILES 192
+#define GRAD_TILES_LARGE 392 /* where dU is large: it is read and written once for each block */
+
+int sceneparse_conv3x3_weight_gradient(const WeightGrad *job) {
+    Packed p = packed_of(job->channels, job->outs);
+    Grads all = {.job = job, .depth = p.depth, .panels = p.panels, .u_panel = p.panel, .u_place = p.place,
+                 .v_row = p.depth + PAD, .z_row = p.panels * NR + PAD,
+                 .sizes = {.batch = job->batch, .height = job->height, .width = job->width}};
+    int64_t tiles = count_tiles(&all.sizes), large = job->channels * job->outs > 256 * 256;
+    int64_t most = large ? GRAD_TILES_LARGE : GRAD_TILES, blocks = (tiles + most - 1) / most;
+    int64_t block = (tiles + blocks - 1) / blocks, strips = (block + STRIP - 1) / STRIP, parts;
+    all.v_place = block * all.v_row + PAD;
+    all.z_place = block * all.z_row + PAD;
+    int64_t zeros = job->channels > job->outs ? job->channels : job->outs, k = p.panels * NR;
+    float *memory = take(PLACES * (all.v_place + all.z_place + all.u_place) + strips * k + zeros);
+    if (!memory) return NO_MEMORY;
+    all.v = memory;
+    all.z = all.v + PLACES * all.v_place;
+    all.u = all.z + PLACES * all.z_place;
+    all.sums = all.u + PLACES * all.u_place;
+    all.zeros = memset(all.sums + strips * k, 0, sizeof(float) * (size_t)zeros);
+    memset(job->bias, 0, sizeof(float) * (size_t)job->outs);
+    for (int64_t i = 0; i < blocks; i++) {
+        all.first = tiles * i / blocks, all.tiles = tiles * (i + 1) / blocks - all.first;
+        strips = (all.tiles + STRIP - 1) / STRIP, parts = parts_of(job->threads, p.panels);
+        share(job->parallel, job->threads, grad_strip, &all, strips);
+        share(job->parallel, job->threads, grad_multiply, &all, PLACES * parts);
+        for (int64_t strip = 0; strip < strips; strip++)
+            for (int64_t j = 0; j < job->outs; j++) job->bias[j] += all.sums[strip * k + j];
+    }
+    parts = (p.depth + PACK_ROWS - 1) / PACK_ROWS;
+    share(job->parallel, job->threads, grad_unpack, &all, p.panels * parts);
     let_go(memory);
     return FINE;
 }

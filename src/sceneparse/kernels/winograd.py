@@ -51,6 +51,24 @@ class _Packing(ctypes.Structure):
     )
 
 
+class _WeightGradient(ctypes.Structure):
+    """``WeightGrad`` of winograd.c."""
+
+    _fields_ = (
+        ("parallel", ctypes.c_void_p),
+        ("threads", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("outs", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("x", ctypes.c_void_p),
+        ("grad", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
 def available() -> bool:
     """Whether the compiled code is there."""
     return kernels().library is not None
@@ -146,8 +164,7 @@ def conv3x3(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, r
         y=found.data_ptr(),
         relu=relu,
     )
-    if _library().sceneparse_conv3x3(ctypes.byref(job)):
-        raise InputError("not enough memory for a convolution", fix="a smaller --batch-size or --size")
+    _run("sceneparse_conv3x3", job)
     return found
 
 
@@ -155,6 +172,59 @@ def conv3x3(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, r
 def _conv3x3_like(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, relu: bool) -> Tensor:
     size = (x.shape[0], out_channels, *x.shape[2:])
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("sceneparse::conv3x3_weight_gradient", mutates_args=(), device_types="cpu")
+def conv3x3_weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the weight and the bias of :func:`conv3x3`.
+
+    Args:
+        x: float32 (B, C, H, W), best channels-last.
+        grad: float32 (B, K, H, W), of the result.
+
+    Returns:
+        float32 (K, C, 3, 3) and (K).
+    """
+    _check(x)
+    _check(grad)
+    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad))
+    batch, channels, height, width = x.shape
+    outs = grad.shape[1]
+    assert grad.shape == (batch, outs, height, width), (x.shape, grad.shape)
+    weight, bias = _conv3x3_weight_gradient_like(x, grad)
+    if not x.numel():
+        return weight.zero_(), bias.zero_()
+    job = _WeightGradient(
+        parallel=torch_threads(),
+        threads=torch.get_num_threads(),
+        batch=batch,
+        channels=channels,
+        outs=outs,
+        height=height,
+        width=width,
+        x=x.data_ptr(),
+        grad=grad.data_ptr(),
+        weight=weight.data_ptr(),
+        bias=bias.data_ptr(),
+    )
+    _run("sceneparse_conv3x3_weight_gradient", job)
+    return weight, bias
+
+
+@conv3x3_weight_gradient.register_fake
+def _conv3x3_weight_gradient_like(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    outs = grad.shape[1]
+    return x.new_empty(outs, x.shape[1], 3, 3), x.new_empty(outs)
+
+
+def _run(name: str, job: ctypes.Structure) -> None:
+    """Do it.
+
+    Raises:
+        InputError: out of memory.
+    """
+    if getattr(_library(), name)(ctypes.byref(job)):
+        raise InputError("not enough memory for a convolution", fix="a smaller --batch-size or --size")
 
 
 def _check(tensor: Tensor) -> None:
@@ -182,13 +252,9 @@ class _Differentiable(torch.autograd.Function):
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_x = conv3x3(grad, packed(weight, turned=True), None, weight.shape[1], False)
-        if ctx.needs_input_grad[1]:
-            sizes = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
-            wanted = [False, True, False]
-            of_weight = torch.ops.aten.convolution_backward(grad, x, weight, None, *sizes, wanted)[1]
-        if ctx.needs_input_grad[2]:
-            of_bias = grad.sum((0, 2, 3))
-        return of_x, of_weight, of_bias
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            of_weight, of_bias = conv3x3_weight_gradient(x, grad)
+        return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

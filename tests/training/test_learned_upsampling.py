@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sceneparse.kernels import transposed
+from sceneparse.kernels import compiled, compiled_transposed, transposed
+from sceneparse.kernels.compiler import kernels
 from sceneparse.models import ModelOptions, build_model
 from sceneparse.models.upsample import Upsampling
 from sceneparse.normalization import IMAGENET
@@ -14,6 +15,22 @@ from sceneparse.training.loss import cross_entropy_sum, mean_of, pixel_weight
 
 TOLERANCE = 1e-5  # of the contract, float32
 WEIGHTS = torch.tensor([0.3, 2.0, 1.0, 0.0, 5.0, 1.5])
+
+
+@pytest.fixture(params=["compiled", "compiled, few tiles", "PyTorch", "PyTorch, small bands"])
+def way(request, monkeypatch):
+    """Every way to compute it on a CPU."""
+    if request.param.startswith("compiled"):
+        if kernels().library is None:
+            pytest.skip(kernels().said)
+        if request.param == "compiled, few tiles":
+            monkeypatch.setattr(compiled_transposed, "TILES", 2)
+            monkeypatch.setattr(compiled_transposed, "PARTS", 3)
+    else:
+        monkeypatch.setattr(compiled, "can_take", lambda scores: False)
+    if request.param == "PyTorch, small bands":
+        monkeypatch.setattr(transposed, "BAND_BYTES_CPU", 1)
+    return request.param
 
 
 def sample(factor, size_hw, *, low_hw=(4, 5), channels=6, classes=6, groups=1, ignored=0.2):
@@ -46,19 +63,19 @@ def compare(scores, kernel, labels, *, offset=0, groups=1, weights=None, smoothi
         assert (gradient - expected).abs().max() <= TOLERANCE * expected.abs().max()
 
 
-@pytest.mark.parametrize("band_bytes", [1, 2**24])
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
 @pytest.mark.parametrize(
     ("factor", "offset", "size_hw"),
     [(8, 4, (32, 40)), (8, 4, (29, 33)), (8, 31, (3, 8)), (2, 0, (10, 12)), (4, 2, (1, 1)), (1, 0, (5, 6))],
 )
-def test_value_and_gradients(factor, offset, size_hw, groups, band_bytes, monkeypatch):
-    monkeypatch.setattr(transposed, "BAND_BYTES_CPU", band_bytes)
+def test_value_and_gradients(factor, offset, size_hw, groups):
     scores, kernel, labels = sample(factor, size_hw, groups=groups)
     labels[:, 0, 0] = 1
     compare(scores, kernel, labels, offset=offset, groups=groups)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -68,15 +85,61 @@ def test_class_weights_and_label_smoothing(weights, smoothing, groups):
     )
 
 
-def test_other_channels_than_classes():
-    """As in the tutorial's decoder."""
-    compare(*sample(8, (30, 37), channels=17), offset=4)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("factor", "classes"), [(8, 11), (8, 21), (4, 12), (2, 5), (8, 97)])
+def test_other_channels_than_classes(factor, classes):
+    """As in the tutorial's decoder; classes that do not fill the processor's vectors."""
+    size_hw = (4 * factor - 2, 5 * factor - 3)
+    compare(*sample(factor, size_hw, channels=17, classes=classes), offset=factor // 2)
 
 
+@pytest.mark.usefixtures("way")
 def test_one_score_and_one_class_more_than_a_byte():
     compare(*sample(2, (3, 3), low_hw=(1, 1), classes=300, ignored=0.0), offset=1)
 
 
+@pytest.mark.usefixtures("way")
+def test_a_large_picture():
+    """More tiles than are kept at a time; a part of it is ignored."""
+    scores, kernel, labels = sample(2, (60, 130), low_hw=(30, 65), classes=4)
+    labels[0, :, 40:] = 255
+    compare(scores, kernel, labels, offset=1)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("size", [30.0, 1000.0])
+def test_large_scores(size):
+    """Where the softmax is 0 and 1, and the loss of what is left is large."""
+    scores, kernel, labels = sample(4, (16, 20))
+    compare((scores.detach() * size).requires_grad_(), kernel, labels, offset=2)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+def test_scores_beyond_numbers_show(value):
+    scores, kernel, labels = sample(2, (8, 10), ignored=0.0)
+    with torch.no_grad():
+        scores[0, 3, 2, 2] = value
+        total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel * 100, offset=1))
+    assert not total.isfinite()
+
+
+def test_the_same_bits_in_any_number_of_threads():
+    if kernels().library is None:
+        pytest.skip(kernels().said)
+    before, found = torch.get_num_threads(), []
+    scores, kernel, labels = sample(4, (16, 20))
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))
+            found.append((total, *torch.autograd.grad(total, (scores, kernel))))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+@pytest.mark.usefixtures("way")
 def test_all_ignored_is_zero_with_zero_gradients():
     scores, kernel, labels = sample(4, (16, 20), ignored=2.0)
     total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))
@@ -85,6 +148,7 @@ def test_all_ignored_is_zero_with_zero_gradients():
     assert not any(gradient.any() for gradient in torch.autograd.grad(loss, (scores, kernel)))
 
 
+@pytest.mark.usefixtures("way")
 def test_only_the_gradient_that_is_asked_for():
     scores, kernel, labels = sample(4, (16, 20))
     fixed = Upsampling(kernel=kernel.detach(), offset=2)

@@ -45,6 +45,13 @@ def test_short_side(own, size, expected):
 
 def test_squash_and_none():
     assert ResizePolicy(mode="squash", size=(224, 200)).target_size(1000, 30) == (224, 200)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [((600, 800), (360, 480)), ((801, 400), (480, 240)), ((1, 5000), (1, 480))]
+)
+def test_long_side(own, expected):
+    assert ResizePolicy(mode="long-side", size=480).target_size(*own) == expected
     assert ResizePolicy().target_size(1000, 30) == (1000, 30)
 
 
@@ -65,6 +72,7 @@ def test_policy_survives_json(policy):
         {"mode": "short-side", "size": 2.5},
         {"mode": "short-side", "size": True},
         {"mode": "short-side"},
+        {"mode": "long-side", "size": (3, 3)},
         {"mode": "squash", "size": 3},
         {"mode": "squash", "size": (3, 0)},
         {"mode": "none", "size": 3},

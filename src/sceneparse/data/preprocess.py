@@ -19,7 +19,7 @@ from PIL import Image
 from sceneparse.data.decode import Picture
 from sceneparse.errors import InputError, nearest
 
-MODES = ("short-side", "squash", "none")
+MODES = ("short-side", "long-side", "squash", "none")
 
 MAX_ASPECT = 16
 """Under "short-side" the long side becomes at most this many times ``size``: without a bound a strip of
@@ -32,9 +32,10 @@ class ResizePolicy:
 
     Args:
         mode: ``"short-side"`` keeps the aspect ratio, the short side becomes ``size`` pixels;
+            ``"long-side"`` likewise the long side;
             ``"squash"`` makes every picture ``size = (H, W)`` whatever its aspect (the tutorial's square);
             ``"none"`` leaves every picture at its own size.
-        size: pixels; an int for "short-side", (H, W) for "squash", None for "none".
+        size: pixels; an int for "short-side" and "long-side", (H, W) for "squash", None for "none".
 
     Raises:
         InputError: unknown mode, or a size that does not suit the mode.
@@ -49,7 +50,7 @@ class ResizePolicy:
                 f"unknown resize mode {self.mode!r}.{nearest(str(self.mode), MODES)}",
                 fix=f"one of: {', '.join(MODES)}",
             )
-        if self.mode == "short-side":
+        if self.mode in ("short-side", "long-side"):
             good, wanted = _is_pixels(self.size), "one whole number of pixels, at least 1"
         elif self.mode == "squash":
             good = isinstance(self.size, tuple) and len(self.size) == 2 and all(map(_is_pixels, self.size))
@@ -71,7 +72,9 @@ class ResizePolicy:
         if self.size is None:
             return height, width
         short, long = min(height, width), max(height, width)
-        if long <= MAX_ASPECT * short:
+        if self.mode == "long-side":
+            new_short, new_long = max(1, _round_half_up(short * self.size, long)), self.size
+        elif long <= MAX_ASPECT * short:
             new_short, new_long = self.size, _round_half_up(long * self.size, short)
         else:
             new_long = MAX_ASPECT * self.size

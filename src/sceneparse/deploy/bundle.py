@@ -17,10 +17,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.deploy import smp_checkpoint
 from sceneparse.errors import InputError
 from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
 from sceneparse.models import Network, model_from_architecture
+from sceneparse.models.hub import CHECKPOINTS, checkpoint_folder
 from sceneparse.normalization import Normalization
 
 FORMAT = "sceneparse-bundle"
@@ -77,12 +79,15 @@ def write_bundle(folder: Path, bundle: Bundle, state: dict[str, Tensor]) -> None
 
 
 def find_bundle(model: str | Path) -> Path:
-    """The bundle folder of MODEL: a run folder or a bundle folder.
+    """The bundle folder of MODEL: a run folder, a bundle folder, or a checkpoint of
+    segmentation_models.pytorch, by its folder or as ``smp-hub/NAME``, which may be downloaded.
 
     Raises:
-        InputError: it is neither.
+        InputError: it is none of them, or cannot be fetched.
     """
     path = Path(model)
+    if is_hub_name(model):
+        return checkpoint_folder(str(model))
     for folder in (path, path / "model"):
         if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
             return folder
@@ -95,12 +100,18 @@ def find_bundle(model: str | Path) -> Path:
     raise InputError(
         "no model here" if path.exists() else "no such model",
         where=path,
-        fix=f"name a run folder that train made, or a bundle folder with {CONFIG} and {WEIGHTS}",
+        fix=f"name a run folder that train made, a bundle folder with {CONFIG} and {WEIGHTS}, or "
+        f"{CHECKPOINTS}NAME",
     )
 
 
+def is_hub_name(model: str | Path) -> bool:
+    """Whether MODEL names a checkpoint on the hub, and not a folder here."""
+    return str(model).startswith(CHECKPOINTS) and not Path(model).exists()
+
+
 def read_bundle(model: str | Path) -> tuple[Bundle, dict[str, Tensor]]:
-    """Configuration and weights of MODEL, a run folder or a bundle folder.
+    """Configuration and weights of MODEL, as :func:`find_bundle` takes it.
 
     Raises:
         InputError: no bundle, a damaged file, or a bundle of a later version.
@@ -115,12 +126,20 @@ def read_bundle(model: str | Path) -> tuple[Bundle, dict[str, Tensor]]:
             where=folder / WEIGHTS,
             fix="copy or make the bundle again",
         ) from None
-    return bundle, state
+    values = _read_values(folder / CONFIG)
+    return bundle, smp_checkpoint.state_of(values, state) if smp_checkpoint.CLASS in values else state
+
+
+def read_configuration(model: str | Path) -> Bundle:
+    """Configuration of MODEL alone; arguments and errors as in :func:`read_bundle`."""
+    return _read_config(find_bundle(model) / CONFIG)
 
 
 def _read_config(path: Path) -> Bundle:
+    values = _read_values(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        if smp_checkpoint.CLASS in values:
+            return _checkpoint(values, path.parent)
         if values.get("format") != FORMAT:
             raise InputError("not a sceneparse bundle", where=path, fix="name a run or a bundle folder")
         if values["version"] > VERSION:
@@ -139,8 +158,30 @@ def _read_config(path: Path) -> Bundle:
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(error, path) from None
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError(f"names with values expected, found {type(values).__name__}")
+        return values
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(error, path) from None
+
+
+def _checkpoint(values: dict[str, Any], folder: Path) -> Bundle:
+    """The bundle that a checkpoint of segmentation_models.pytorch amounts to."""
+    resize, normalization = smp_checkpoint.preprocessing_of(values, folder)
+    return Bundle(
+        architecture=smp_checkpoint.architecture_of(values),
+        labels=smp_checkpoint.labels_of(values, folder),
+        resize=resize,
+        normalization=normalization,
+        licence="as the checkpoint's own card says",
+    )
 
 
 def _unreadable(error: Exception, path: Path) -> InputError:

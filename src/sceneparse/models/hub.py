@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,25 @@ def file_of(repository: str, names: Sequence[str], *, revision: str | None = Non
             fix=f"connect to the network; or run 'hf download {repository}' where there is one and copy its "
             f"folder models--{repository.replace('/', '--')} into the cache folder; or give a weights file",
         ) from error
+
+
+CHECKPOINTS = "smp-hub/"
+"""Owner of the published checkpoints of segmentation_models.pytorch."""
+
+
+def checkpoint_folder(repository: str) -> Path:
+    """The folder of a checkpoint of segmentation_models.pytorch: in the cache, or downloaded into it.
+
+    Args:
+        repository: ``smp-hub/NAME``.
+
+    Raises:
+        InputError: as :func:`file_of`.
+    """
+    file_of(repository, ("config.json",))
+    with contextlib.suppress(InputError):  # some have none
+        file_of(repository, ("albumentations_config_eval.json",))
+    return file_of(repository, ("model.safetensors",)).parent
 
 
 def _settings(backbone: str) -> Any:

@@ -32,6 +32,10 @@ NOT_ARGUMENTS = ("encoder_name", "encoder_weights", "in_channels", "classes", "a
 there are no labels of whole images."""
 
 
+OTHER_ARGUMENTS = ("img_size", "dynamic_img_size", "decoder_use_batchnorm", "psp_use_batchnorm")
+"""Arguments that smp passes on to timm, or takes from older checkpoints."""
+
+
 class SmpNetwork(Network):
     """An architecture of smp.
 
@@ -237,12 +241,12 @@ def _any_size(arch: str, encoder: str) -> dict[str, Any]:
 
 
 def _require_known_arguments(arch: str, arguments: Mapping[str, Any]) -> None:
-    """Arguments that smp's class names itself, and one of timm's that published checkpoints have."""
+    """Arguments that smp's class names itself, and others that published checkpoints have."""
     import inspect
 
     made = require_smp().MODEL_ARCHITECTURES_MAPPING[arch]
     known = [n for n in inspect.signature(made.__init__).parameters if n not in ("self", "kwargs")]
-    known = [n for n in (*known, "img_size", "dynamic_img_size") if n not in NOT_ARGUMENTS]
+    known = [n for n in (*known, *OTHER_ARGUMENTS) if n not in NOT_ARGUMENTS]
     for argument in arguments:
         if argument not in known:
             raise InputError(

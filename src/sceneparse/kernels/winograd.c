@@ -149,6 +149,7 @@ static void pack_part(const void *what, int64_t index, int64_t worker) {
 void sceneparse_conv3x3_pack(const Pack *job) {
     Packed p = packed_of(job->channels, job->outs);
     large_pages(job->packed, sizeof(float) * PLACES * (size_t)p.place);
+    for (int i = 1; i <= PLACES; i++) memset(job->packed + i * p.place - PAD, 0, sizeof(float) * PAD);
     share(job->parallel, job->threads, pack_part, job, p.panels * ((p.depth + PACK_ROWS - 1) / PACK_ROWS));
 }
 

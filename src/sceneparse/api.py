@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
 from sceneparse.config import RunConfig
 from sceneparse.data.dataset import Dataset, open_dataset
+from sceneparse.devices import refuse_numbered_gpu, refuse_other_number, require_devices
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import AbsentRule
 from sceneparse.evaluation.evaluate import evaluate as evaluate_split
 from sceneparse.evaluation.outputs import write_evaluation
-from sceneparse.group import is_first_process
+from sceneparse.group import Group, is_first_process, torchrun_group
+from sceneparse.launch import launch
 from sceneparse.outputs import output_folder
 from sceneparse.prediction.predictor import Predictor, check_options, load
 from sceneparse.prediction.segmentation import Segmentation
@@ -106,6 +111,7 @@ def evaluate(
     label_set: str | None = None,
     skip_bad: bool = False,
     device: str | None = None,
+    devices: int = 1,
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -127,6 +133,9 @@ def evaluate(
         label_set: shipped class list to use instead of the data's own.
         skip_bad: leave out files with a fault instead of raising; "images" counts the rest.
         device: "auto" (default), "cpu", "cuda" or "cuda:N".
+        devices: processes that share the images, each on a GPU of its own or a share of the processor; the
+            numbers are those of one. Above 1 other processes work, which import the main module of this one:
+            a script has its calls under ``if __name__ == "__main__":``. Under torchrun it is their number.
         out: folder for ``numbers.json``, ``confusion.csv`` and ``labels/``, the predicted label files.
         console: where a progress bar is shown; None shows none.
 
@@ -144,10 +153,73 @@ def evaluate(
     if label_set is not None and isinstance(data, Dataset):
         raise InputError("label_set has no effect on an open data set", fix="give it to open_dataset")
     check_options("auto", scales)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, label_set=label_set, keep_faults=True)
-    predictor = model if isinstance(model, Predictor) else load(model, device=device or "auto")
-    labels = predictor.labels
-    folder = None if out is None else output_folder(out)
+    asked = _Asked(
+        model=model,
+        data=data,
+        split=split,
+        absent=absent,
+        scales=tuple(scales),
+        flip=flip,
+        label_set=label_set,
+        skip_bad=skip_bad,
+        device=device or "auto",
+        out=None if out is None else Path(out),
+        shown=console is not None,
+    )
+    group = torchrun_group()
+    if group is not None:
+        with group.joined():
+            with group.agreed():
+                refuse_other_number(devices, group.size)
+                _require_devices(asked, group.size, group.local_size)
+            return _take_part(asked, group, console or Console(quiet=True))
+    _require_devices(asked, devices, devices)
+    if devices == 1:
+        return _take_part(asked, Group(), console or Console(quiet=True))
+    if isinstance(model, Predictor):
+        raise InputError("a Predictor is of one process", fix="give the model's folder, or leave out devices")
+    return launch(
+        partial(_take_part, asked), devices, console or Console(quiet=True), preload=("sceneparse.api",)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What :func:`evaluate` was asked for, see there; goes to other processes."""
+
+    model: str | Path | Predictor
+    data: str | Path | Dataset
+    split: str
+    absent: AbsentRule
+    scales: tuple[float, ...]
+    flip: bool
+    label_set: str | None
+    skip_bad: bool
+    device: str
+    out: Path | None
+    shown: bool
+
+
+def _require_devices(asked: _Asked, devices: int, local_size: int) -> None:
+    """For one device the predictor says what is wrong."""
+    if devices < 1:
+        raise InputError(f"devices is {devices}", fix="at least 1")
+    if devices > 1:
+        refuse_numbered_gpu(asked.device, devices)
+        require_devices(asked.device, local_size)
+
+
+def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
+    """The evaluation as one process of the group sees it; process 0 writes and shows."""
+    model, data, folder = asked.model, asked.data, asked.out
+    with group.agreed():
+        if not isinstance(data, Dataset):
+            data = open_dataset(data, label_set=asked.label_set, keep_faults=True)
+        if not isinstance(model, Predictor):
+            model = load(model, device=_device_of(asked.device, group))
+        if folder is not None:
+            output_folder(folder)
+    labels = model.labels
 
     def save_labels(stem: str, index: NDArray[np.integer]) -> None:
         if folder is not None:
@@ -155,16 +227,25 @@ def evaluate(
             result.save_labels(folder / "labels" / f"{stem}.png")
 
     numbers, matrix = evaluate_split(
-        predictor,
-        dataset,
-        split=split,
-        absent=absent,
-        scales=scales,
-        flip=flip,
-        skip_bad=skip_bad,
-        console=console,
+        model,
+        data,
+        split=asked.split,
+        absent=asked.absent,
+        scales=asked.scales,
+        flip=asked.flip,
+        skip_bad=asked.skip_bad,
+        console=console if asked.shown and group.is_first else None,
         each=save_labels,
+        group=group,
     )
-    if folder is not None:
-        write_evaluation(folder, numbers, matrix)
+    with group.agreed():
+        if folder is not None and group.is_first:
+            write_evaluation(folder, numbers, matrix)
     return numbers
+
+
+def _device_of(device: str, group: Group) -> str:
+    """That of this process: of several GPUs its own."""
+    if group.size == 1 or device == "cpu" or not torch.cuda.is_available():
+        return device
+    return f"cuda:{group.local_rank}"

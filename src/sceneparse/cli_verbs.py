@@ -170,6 +170,15 @@ def _evaluate_arguments(parser: Parser) -> None:
     _add_averaging(parser)
     parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
     parser.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the images, each on a GPU of its own or a share of the processor "
+        "(default: 1, which uses the whole processor too); the numbers are the same. On several machines "
+        "start this command with torchrun",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="also write DIR/numbers.json, DIR/confusion.csv, DIR/labels/"
     )
     _add_json(parser)
@@ -179,9 +188,10 @@ def _evaluate(options: Options) -> int:
     from rich.console import Console
 
     from sceneparse import api
+    from sceneparse.group import is_first_process
     from sceneparse.outputs import output_file
 
-    if options.json is not None:
+    if options.json is not None and is_first_process():
         output_file(options.json)
     numbers = api.evaluate(
         options.model,
@@ -193,10 +203,11 @@ def _evaluate(options: Options) -> int:
         label_set=options.label_set,
         skip_bad=options.skip_bad,
         device=options.device,
+        devices=options.devices,
         out=options.out,
         console=Console(stderr=True),
     )
-    return _show(numbers, options.json)
+    return _show(numbers, options.json) if is_first_process() else 0
 
 
 def _score_arguments(parser: Parser) -> None:
@@ -388,7 +399,8 @@ VERBS = (
         "examples:\n"
         "  sceneparse evaluate runs/camvid camvid\n"
         "  sceneparse evaluate runs/camvid camvid --flip --scales 0.75,1,1.25\n"
-        "  sceneparse evaluate runs/camvid camvid --json numbers.json --out evaluation",
+        "  sceneparse evaluate runs/camvid camvid --json numbers.json --out evaluation\n"
+        "  sceneparse evaluate runs/ade ADEChallengeData2016 --devices 8     on eight GPUs",
         _evaluate_arguments,
         _evaluate,
     ),

@@ -104,13 +104,18 @@ def evaluate(
             values outside the class list, an image and a mask of different sizes. Of several processes the
             first raises it, and the others exit.
     """
-    for what, value, known in (("split", split, SPLITS), ("rule for absent classes", absent, ABSENT_RULES)):
-        if value not in known:
-            raise InputError(
-                f"unknown {what} {value!r}.{nearest(value, known)}", fix="one of: " + ", ".join(known)
-            )
-    work = _Work(predictor, dataset, split, scales, flip, skip_bad, each)
-    matrix, faults, images = _share(work, dataset.split(split), group, console)
+    with group.agreed():
+        for what, value, known in (
+            ("split", split, SPLITS),
+            ("rule for absent classes", absent, ABSENT_RULES),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"unknown {what} {value!r}.{nearest(value, known)}", fix="one of: " + ", ".join(known)
+                )
+        work = _Work(predictor, dataset, split, scales, flip, skip_bad, each)
+        pairs = dataset.split(split)
+    matrix, faults, images = _share(work, pairs, group, console)
     # Every count is an integer: the sums do not depend on who added what, nor on the order.
     group.add_up(torch.from_numpy(matrix))
     images = int(group.add_up(torch.tensor(images)))

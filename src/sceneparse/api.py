@@ -22,6 +22,8 @@ from sceneparse.evaluation.evaluate import evaluate as evaluate_split
 from sceneparse.evaluation.outputs import write_evaluation
 from sceneparse.group import Group, is_first_process, torchrun_group
 from sceneparse.launch import launch
+from sceneparse.models import ModelOptions
+from sceneparse.models.smp import PREFIX
 from sceneparse.outputs import output_folder
 from sceneparse.prediction.predictor import Predictor, check_options, load
 from sceneparse.prediction.segmentation import Segmentation
@@ -92,6 +94,9 @@ def _config(
     elif settings.get("epochs"):
         settings["steps"] = 0
     settings["data.path"] = Path(data).as_posix()
+    if str(settings.get("model.name", "")).startswith(PREFIX) and not resume:
+        # A recipe's options are for this package's heads.
+        settings = {"model.options": ModelOptions()} | settings
     config = override(base, settings)
     short_side = min(config.augmentation.crop)
     grows = config.data.resize == "short-side" and short_side > config.data.short_side

@@ -16,6 +16,7 @@ from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 from sceneparse.memory import is_out_of_memory, memory_bytes
 from sceneparse.models import build_model
+from sceneparse.models.smp import PREFIX
 from sceneparse.normalization import IMAGENET
 
 GPU_SHARE = 0.85
@@ -58,7 +59,9 @@ def fitting_batch_size(config: RunConfig, labels: LabelSet, *, samples: int, pro
     Raises:
         InputError: not even the smallest batch fits, or the system does not say what a step takes.
     """
-    start = 2 if max(config.augmentation.crop) <= _DEEPEST else 1
+    # Several decoders of segmentation_models.pytorch look at the mean of the whole picture: a single cell.
+    one_cell = max(config.augmentation.crop) <= _DEEPEST or config.model.name.startswith(PREFIX)
+    start = 2 if one_cell else 1
     step = _Step(config, labels)
     if step.device.type == "cuda":
         total = torch.cuda.mem_get_info(step.device)[1]

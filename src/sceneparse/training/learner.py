@@ -205,7 +205,7 @@ def _explained() -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise InputError(
-            "batch normalisation has nothing to average over: one picture of one cell at the greatest stride",
+            "batch normalisation has nothing to average over: one picture, of which one cell is left",
             fix="a larger --batch-size or --size",
         ) from error
     except RuntimeError as error:

@@ -20,7 +20,7 @@ from sceneparse import environment
 from sceneparse.config import RunConfig
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import default_workers
-from sceneparse.deploy.bundle import read_bundle
+from sceneparse.deploy.bundle import is_hub_name, read_bundle, read_configuration
 from sceneparse.devices import refuse_other_number, require_devices
 from sceneparse.errors import InputError
 from sceneparse.files import leftovers, remove_leftovers, write_text
@@ -28,6 +28,7 @@ from sceneparse.group import Group, torchrun_group
 from sceneparse.labels import LabelSet
 from sceneparse.launch import launch
 from sceneparse.models import Network, build_model
+from sceneparse.models.smp import PREFIX, split_smp_name
 from sceneparse.models.weights import load_matching, load_weights
 from sceneparse.normalization import IMAGENET, Normalization
 from sceneparse.settings import from_plain
@@ -71,6 +72,8 @@ def train(
         InputError: wrong data, settings or weights; a non-finite loss; a full disk.
     """
     console = console or Console(stderr=True)
+    if not resume:
+        config = _with_arguments_of_checkpoint(config)
     if not config.batch_size and not resume:
         config = _with_batch_size(config, Path(out), console)
     job = _Job(config, Path(out), resume, shlex.join(command) if command else "")
@@ -196,9 +199,8 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
     init = config.model.init
     if init is None:
         return network, IMAGENET
-    path = Path(init)
-    if init != "imagenet" and path.is_dir():
-        bundle, state = read_bundle(path)
+    if _is_model(init):
+        bundle, state = read_bundle(init)
         same = bundle.labels.names == labels.names
         report = load_matching(
             network,
@@ -212,6 +214,25 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
         report = load_weights(network, init)
     say(console, str(report))
     return network, report.normalization
+
+
+def _is_model(init: str) -> bool:
+    """Whether a run starts from a whole network and not from a file of weights."""
+    return is_hub_name(init) or (init != "imagenet" and Path(init).is_dir())
+
+
+def _with_arguments_of_checkpoint(config: RunConfig) -> RunConfig:
+    """The settings with those arguments of segmentation_models.pytorch that the network has which the run
+    starts from: published checkpoints have wider decoders than smp makes by default.
+    """
+    model = config.model
+    if not model.name.startswith(PREFIX) or model.options.smp or not model.init or not _is_model(model.init):
+        return config
+    architecture = read_configuration(model.init).architecture
+    name, arguments = architecture["name"], architecture["options"].get("smp", {})
+    if not name.startswith(PREFIX) or split_smp_name(name) != split_smp_name(model.name):
+        return config
+    return replace(config, model=replace(model, options=replace(model.options, smp=arguments)))
 
 
 def _resolved(config: RunConfig, *, train_samples: int, local_size: int) -> RunConfig:

@@ -7,7 +7,7 @@ phases (``transposed.py`` says what cells and phases are).
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,13 +93,13 @@ def loss(
     spread = F.pad(weights * (target.smoothing / classes), (0, -classes % _LANES))
     tiles = _tiles(scores)
     gradient = torch.zeros_like(tiles.points) if of_scores else None
-    weighed = _packed(kernel)
-    kernel_gradient = torch.zeros_like(weighed) if of_kernel else None
+    kernel = kernel.contiguous()
+    kernel_gradient = torch.zeros_like(kernel) if of_kernel else None
     total = torch.zeros((), dtype=torch.float64)
     wanted = _with_any(counted, tiles.points.shape[2:4], offset, factor).flatten().nonzero().squeeze(1)
-    for chosen in wanted.split(TILES):
+    for chosen in wanted.split(TILES) if len(wanted) else ():
         points, places = tiles.points.flatten(1, 3)[:, chosen], tiles.places[chosen]
-        job, parts = _job(points, places, weighed, kernel, labels, offset)
+        job, parts = _job(points, places, kernel, labels, offset)
         sums = torch.zeros(parts, dtype=torch.float64)
         job.weights, job.sums = weights.data_ptr(), sums.data_ptr()
         job.own, job.share = 1 - target.smoothing, float(spread.sum())
@@ -115,7 +115,7 @@ def loss(
     return Gradients(
         total.float(),
         None if gradient is None else _from_points(gradient, scores.shape),
-        None if kernel_gradient is None else _unpacked(kernel_gradient, kernel.shape),
+        kernel_gradient,
     )
 
 
@@ -133,29 +133,28 @@ def labels(scores: Tensor, kernel: Tensor, size_hw: tuple[int, int], *, offset: 
     """
     found = torch.empty((len(scores), *size_hw), dtype=torch.uint8 if kernel.shape[1] <= 256 else torch.int32)
     points, places = _tiles(scores)
-    weighed = _packed(kernel)
-    job, parts = _job(points.flatten(1, 3), places, weighed, kernel, found, offset)
+    kernel = kernel.contiguous()
+    job, parts = _job(points.flatten(1, 3), places, kernel, found, offset)
     return None if in_threads("sceneparse_transposed_labels", job, parts) else found
 
 
-def _job(
-    points: Tensor, places: Tensor, weighed: Tensor, kernel: Tensor, labels: Tensor, offset: int
-) -> tuple[_Job, int]:
+def _job(points: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset: int) -> tuple[_Job, int]:
     """What loss and labels have in common, and the number of parts."""
     channels, classes, size = kernel.shape[:3]
-    factor, groups = size // 2, weighed.shape[0] * weighed.shape[1]
-    parts = min(PARTS, groups)
+    factor = size // 2
+    phases = _together(factor, classes)
+    parts = min(PARTS, factor**2 // phases)
     job = _Job(
         tiles=points.data_ptr(),
         places=places.data_ptr(),
-        kernel=weighed.data_ptr(),
+        kernel=kernel.data_ptr(),
         n_tiles=len(places),
         channels=channels,
         classes=classes,
         deep=points.shape[-1],
-        wide=weighed.shape[-1],
+        wide=phases * classes + -phases * classes % _LANES,
         factor=factor,
-        phases=factor**2 // groups,
+        phases=phases,
         parts=parts,
         offset=offset,
         height=labels.shape[1],
@@ -217,39 +216,7 @@ def _with_any(counted: Tensor, tiles_hw: Sequence[int], offset: int, factor: int
     return whole.view(len(counted), tiles_hw[0], -1, tiles_hw[1], _SIDE * factor).any(4).any(2)
 
 
-def _packed(kernel: Tensor) -> Tensor:
-    """A kernel (C, K, 2f, 2f) by phase: (f, groups of a row, 2, 2, C, classes of a group in whole vectors).
-
-    Lower right weights first: those that the upper left of four scores has.
-    """
-    channels, classes, factor = *kernel.shape[:2], kernel.shape[2] // 2
-    together = next(n for n in range(1, factor + 1) if n * classes >= ENOUGH_COLUMNS or n == factor)
-    while factor % together:
-        together += 1
-    wide = together * classes
-    packed = kernel.new_zeros(factor, factor // together, 2, 2, channels, wide + -wide % _LANES)
-    for here, there in _corners(packed, kernel):
-        here.copy_(there)
-    return packed
-
-
-def _unpacked(packed: Tensor, shape: torch.Size) -> Tensor:
-    """The inverse of :func:`_packed`."""
-    kernel = packed.new_empty(shape)
-    for here, there in _corners(packed, kernel):
-        there.copy_(here)
-    return kernel
-
-
-def _corners(packed: Tensor, kernel: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same weights (f, groups of a row, C, phases of a group, K) in both."""
-    classes, factor, groups = kernel.shape[1], packed.shape[0], packed.shape[1]
-    together = factor // groups
-    by_phase = packed[..., : together * classes].unflatten(-1, (together, classes))
-    for y in (0, 1):
-        for x in (0, 1):
-            corner = kernel[:, :, (1 - y) * factor :, (1 - x) * factor :][:, :, :factor, :factor]
-            yield (
-                by_phase[:, :, y, x],
-                corner.permute(2, 3, 0, 1).unflatten(1, (groups, together)).transpose(2, 3),
-            )
+def _together(factor: int, classes: int) -> int:
+    """Phases of a row that make enough columns together; their number divides f."""
+    fitting = [n for n in range(1, factor + 1) if factor % n == 0]
+    return next((n for n in fitting if n * classes >= ENOUGH_COLUMNS), factor)

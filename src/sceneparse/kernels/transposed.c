@@ -18,7 +18,8 @@
 
 #define POINTS 16
 #define CELLS 9
-#define BLOCK 96     /* tiles whose logits are kept at a time */
+#define BLOCK 132    /* tiles whose logits are kept at a time */
+#define ROWS 12      /* of a matrix product, at full speed */
 #define LINE 64      /* bytes */
 #define LEAST -3e38f /* below every logit */
 
@@ -29,7 +30,7 @@ enum { FINE = 0, NO_MEMORY = 1, NOT_FINITE = 2 };
 typedef struct {
     const float *tiles;    /* (16, N, deep): scores at the 16 points, 0 beyond C */
     const int32_t *places; /* (N, 3): image, row and column of the first cell */
-    const float *kernel;   /* (groups, 2, 2, C, wide): lower right weights first, 0 beyond the phases' classes */
+    const float *kernel;   /* (C, K, 2f, 2f) */
     int64_t n_tiles, channels, classes, deep, wide;
     int64_t factor, phases; /* f, phases of a group */
     int64_t parts, offset, height, width;
@@ -44,9 +45,10 @@ typedef struct {
 } Upsampled;
 
 typedef struct {
-    float *forward;  /* (16, C, wide): the kernel at the points */
+    float *weights;  /* (groups, 2, 2, C, wide): the part's, lower right first; in the end their gradient */
+    float *forward;  /* (16, C, wide): those of a group at the points */
     float *backward; /* (16, wide, deep): the same turned */
-    float *change;   /* (16, C, wide): gradient of the kernel at the points */
+    float *change;   /* (16, C, wide): their gradient */
     float *logits;   /* (16, BLOCK, wide) at the points, then their gradient */
     float *cells;    /* (9, K up to whole vectors): of one tile and phase */
     float *turned;   /* (2, 2, wide, deep) */
@@ -57,17 +59,19 @@ typedef struct {
 
 static int64_t whole(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-static int make_work(Work *s, const Upsampled *job) {
-    int64_t line = LINE / (int64_t)sizeof(float), weights = POINTS * job->channels * job->wide;
+static int make_work(Work *s, const Upsampled *job, int64_t groups) {
+    int64_t line = LINE / (int64_t)sizeof(float), weights = job->channels * job->wide;
     int64_t turned = job->wide * job->deep, cells = CELLS * (whole(job->classes) + line);
-    int64_t floats = 2 * weights + POINTS * BLOCK * job->wide + cells + (POINTS + 4) * turned + line;
+    int64_t logits = POINTS * BLOCK * job->wide;
+    int64_t floats = (2 * POINTS + 4 * groups) * weights + logits + cells + (POINTS + 4) * turned + line;
     memset(s, 0, sizeof *s);
     s->memory = malloc(sizeof(float) * (size_t)floats);
     if (!s->memory) return NO_MEMORY;
-    s->forward = (float *)(((uintptr_t)s->memory + LINE - 1) / LINE * LINE);
-    s->change = s->forward + weights;
-    s->logits = s->change + weights;
-    s->backward = s->logits + POINTS * BLOCK * job->wide;
+    s->weights = (float *)(((uintptr_t)s->memory + LINE - 1) / LINE * LINE);
+    s->forward = s->weights + 4 * groups * weights;
+    s->change = s->forward + POINTS * weights;
+    s->logits = s->change + POINTS * weights;
+    s->backward = s->logits + logits;
     s->turned = s->backward + POINTS * turned;
     s->cells = s->turned + 4 * turned;
     return FINE;
@@ -104,14 +108,16 @@ INLINE void product_strip(float *c, int64_t c_row, const float *a, int64_t a_row
                           const float *b, int64_t b_row, int64_t rows, int64_t inner, const int add,
                           const int high, const int vecs) {
     int64_t i = 0;
-    for (; i + high <= rows; i += high)
-        product_block(c + i * c_row, c_row, a + i * a_row, a_row, a_step, b, b_row, inner, add, high, vecs);
-    if (i + 3 <= rows) {
-        product_block(c + i * c_row, c_row, a + i * a_row, a_row, a_step, b, b_row, inner, add, 3, vecs);
-        i += 3;
+#define TAIL(n) product_block(c + i * c_row, c_row, a + i * a_row, a_row, a_step, b, b_row, inner, add, n, vecs)
+    for (; i + high <= rows; i += high) TAIL(high);
+    switch (rows - i) {
+    case 1: TAIL(1); break;
+    case 2: TAIL(2); break;
+    case 3: TAIL(3); break;
+    case 4: TAIL(4); break;
+    case 5: TAIL(5); break;
     }
-    for (; i < rows; i++)
-        product_block(c + i * c_row, c_row, a + i * a_row, a_row, a_step, b, b_row, inner, add, 1, vecs);
+#undef TAIL
 }
 
 /* Vectors of the next strip of columns, where so many are left. */
@@ -177,7 +183,7 @@ static void kernel_to_points(float *out, const float *in, int64_t rows, int64_t 
     }
 }
 
-/* The way back of kernel_to_points for gradients, added. */
+/* The way back of kernel_to_points for gradients (16, size) to (2, 2, size). */
 static void points_to_kernel(float *out, const float *in, int64_t size) {
     for (int64_t i = 0; i < size; i += LANES) {
         vec half[2][4];
@@ -189,8 +195,8 @@ static void points_to_kernel(float *out, const float *in, int64_t size) {
         for (int y = 0; y < 2; y++) {
             vec *m = half[y];
             float *to = out + 2 * y * size + i;
-            store(to, load(to) + m[0] + 0.5f * (m[1] + m[2]));
-            store(to + size, load(to + size) + m[3] + 0.5f * (m[1] - m[2]));
+            store(to, m[0] + 0.5f * (m[1] + m[2]));
+            store(to + size, m[3] + 0.5f * (m[1] - m[2]));
         }
     }
 }
@@ -347,6 +353,27 @@ static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t part,
     }
 }
 
+/* Between the kernel and the weights (groups, 2, 2, C, wide) of the phases first .. last - 1: to the weights,
+   or their gradient added to that of the kernel. */
+INLINE void exchange_weights(const Upsampled *job, float *weights, int64_t first, int64_t last, const int add) {
+    int64_t f = job->factor, classes = job->classes, corner = job->channels * job->wide;
+    for (int64_t c = 0; c < job->channels; c++)
+        for (int64_t k = 0; k < classes; k += LANES) /* few: the lines that are read stay in the cache */
+            for (int64_t phase = first; phase < last; phase++) {
+                int64_t i = phase - first, group = i / job->phases;
+                float *to = weights + 4 * group * corner + c * job->wide + i % job->phases * classes;
+                int64_t from = (c * classes * 2 * f + f + phase / f) * 2 * f + f + phase % f;
+                for (int64_t j = k; j < k + LANES && j < classes; j++) {
+                    int64_t at = from + j * 4 * f * f;
+                    int64_t places[4] = {at, at - f, at - 2 * f * f, at - 2 * f * f - f};
+                    for (int n = 0; n < 4; n++) {
+                        if (add) job->kernel_grad[places[n]] += to[n * corner + j];
+                        else to[n * corner + j] = job->kernel[places[n]];
+                    }
+                }
+            }
+}
+
 /* Weights (4, C, wide) turned to (4, columns, deep). */
 static void turn(float *out, const float *in, const Upsampled *job, int64_t columns) {
     memset(out, 0, sizeof(float) * (size_t)(4 * columns * job->deep));
@@ -360,32 +387,38 @@ static void turn(float *out, const float *in, const Upsampled *job, int64_t colu
     }
 }
 
+static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part, int64_t group, float *weights) {
+    int64_t columns = job->phases * job->classes, size = job->channels * job->wide;
+    int64_t blocks = (job->n_tiles + BLOCK - 1) / BLOCK;
+    kernel_to_points(s->forward, weights, job->channels, job->wide, columns);
+    if (job->tiles_grad) {
+        turn(s->turned, weights, job, columns);
+        kernel_to_points(s->backward, s->turned, columns, job->deep, job->channels);
+    }
+    if (job->kernel_grad) memset(s->change, 0, sizeof(float) * (size_t)(POINTS * size));
+    int64_t each = ((job->n_tiles + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
+    for (int64_t first = 0; first < job->n_tiles; first += each) {
+        int64_t left = job->n_tiles - first;
+        do_block(job, s, task, part, group, first, left < each ? left : each);
+    }
+    if (job->kernel_grad) points_to_kernel(weights, s->change, size);
+}
+
 static int do_part(const Upsampled *job, int64_t part, TileTask task) {
+    int64_t groups = job->factor * job->factor / job->phases, size = 4 * job->channels * job->wide;
+    int64_t first = part * groups / job->parts, last = (part + 1) * groups / job->parts;
     Work s;
-    if (make_work(&s, job)) return NO_MEMORY;
+    if (make_work(&s, job, last - first)) return NO_MEMORY;
 #if defined(__SSE__)
     unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040); /* results below 1e-38 are 0: on some processors they cost 100 times more */
 #endif
-    int64_t groups = job->factor * job->factor / job->phases, weights = job->channels * job->wide;
-    int64_t columns = job->phases * job->classes, blocks = (job->n_tiles + BLOCK - 1) / BLOCK;
-    if (job->tiles_grad)
-        memset(job->tiles_grad + part * POINTS * job->n_tiles * job->deep, 0,
-               sizeof(float) * (size_t)(POINTS * job->n_tiles * job->deep));
-    for (int64_t g = part * groups / job->parts; g < (part + 1) * groups / job->parts; g++) {
-        const float *kernel = job->kernel + 4 * g * weights;
-        kernel_to_points(s.forward, kernel, job->channels, job->wide, job->phases * job->classes);
-        if (job->tiles_grad) {
-            turn(s.turned, kernel, job, columns);
-            kernel_to_points(s.backward, s.turned, columns, job->deep, job->channels);
-        }
-        if (job->kernel_grad) memset(s.change, 0, sizeof(float) * (size_t)(POINTS * weights));
-        for (int64_t b = 0; b < blocks; b++) {
-            int64_t first = b * job->n_tiles / blocks, last = (b + 1) * job->n_tiles / blocks;
-            do_block(job, &s, task, part, g, first, last - first);
-        }
-        if (job->kernel_grad) points_to_kernel(job->kernel_grad + 4 * g * weights, s.change, weights);
-    }
+    int64_t grad = POINTS * job->n_tiles * job->deep;
+    if (job->tiles_grad) memset(job->tiles_grad + part * grad, 0, sizeof(float) * (size_t)grad);
+    memset(s.weights, 0, sizeof(float) * (size_t)(size * (last - first)));
+    exchange_weights(job, s.weights, first * job->phases, last * job->phases, 0);
+    for (int64_t g = first; g < last; g++) do_group(job, &s, task, part, g, s.weights + (g - first) * size);
+    if (job->kernel_grad) exchange_weights(job, s.weights, first * job->phases, last * job->phases, 1);
 #if defined(__SSE__)
     _mm_setcsr(mode);
 #endif

@@ -7,8 +7,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -19,6 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 from test_resume import assert_same_run, table
+from torchrun import under_torchrun
 
 from sceneparse.cli import main
 from sceneparse.config import OptimizerConfig
@@ -170,34 +169,6 @@ def test_wrong_input_is_said_once(data, config, tmp_path, capsys, arguments):
     line += ["--model", config.model.name, "--set", "data.resize=none", *arguments]
     assert main([*line, "--set", f"data.cache={config.data.cache}", "--steps", "1", "--size", "32,32"]) == 2
     assert capsys.readouterr().err.count("error: ") == 1
-
-
-def as_torchrun_does(rank, port, out, line):
-    """One process as torchrun starts it, with its output in a file."""
-    sys.stdout = sys.stderr = out.open("w", encoding="utf-8")
-    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
-    os.environ |= {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    code = main(line)
-    sys.stdout.flush()
-    raise SystemExit(code)
-
-
-def under_torchrun(folder, line):
-    """Exit codes and output of two processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    outs = [folder / f"process{rank}.txt" for rank in (0, 1)]
-    processes = [
-        context.Process(target=as_torchrun_does, args=(rank, port, out, line))
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    return [process.exitcode for process in processes], [out.read_text(encoding="utf-8") for out in outs]
 
 
 def test_torchrun(data, config, tmp_path):

@@ -29,6 +29,7 @@
 #define NV 2
 #endif
 #define NR (NV * LANES)
+#define DEEP 16 /* input channels that lie together: a line of the cache */
 #define PLACES 36
 #define PAD 16            /* floats between the places: at powers of two they would share lines of the cache */
 #define INLINE static inline __attribute__((always_inline))
@@ -93,7 +94,7 @@ typedef struct {
 } Packed;
 
 static Packed packed_of(int64_t channels, int64_t outs) {
-    Packed p = {.depth = (channels + LANES - 1) / LANES * LANES, .panels = (outs + NR - 1) / NR};
+    Packed p = {.depth = (channels + DEEP - 1) / DEEP * DEEP, .panels = (outs + NR - 1) / NR};
     p.panel = p.depth * NR;
     p.place = p.panels * p.panel + PAD;
     return p;
@@ -159,7 +160,7 @@ typedef struct {
     const Conv *job;
     Packed weights;
     int64_t first, tiles, groups;
-    float *v;                 /* [36][group][C / LANES][MR][LANES] */
+    float *v;                 /* [36][group][C / DEEP][MR][DEEP] */
     float *m;                 /* [36][group][panel][MR][NR] */
     const float *zeros;       /* (depth): what lies beyond the border */
     int64_t v_group, v_place; /* floats */
@@ -237,7 +238,8 @@ static void tail_of(const float **tail, float whole[][LANES], const float *const
                     int64_t lanes) {
     for (int i = 0; i < n; i++) {
         memset(whole[i], 0, sizeof whole[i]);
-        tail[i] = memcpy(whole[i], from[i] + c, sizeof(float) * (size_t)lanes);
+        tail[i] = whole[i];
+        for (int64_t j = 0; j < lanes; j++) whole[i][j] = from[i][c + j];
     }
 }
 
@@ -250,14 +252,15 @@ static void block_input(const Block *block, int64_t group) {
     int64_t channels = job->channels;
     for (int64_t r = 0; r < rows; r++)
         pixels(from[r], job->x, job, tile_at(job, block->first + begin + r), channels, -1, 6, block->zeros);
-    for (int64_t c = 0; c < channels; c += LANES) {
+    for (int64_t deep = 0; deep < block->weights.depth; deep += DEEP)
         for (int64_t r = 0; r < rows; r++) {
-            int fits = c + LANES <= channels;
-            if (!fits) tail_of(tail, whole, from[r], PLACES, c, channels - c);
-            input_tile(fits ? from[r] : tail, fits ? c : 0,
-                       block->v + group * block->v_group + c * MR + r * LANES, block->v_place);
+            float *to = block->v + group * block->v_group + deep * MR + r * DEEP;
+            for (int64_t c = deep; c < deep + DEEP; c += LANES, to += LANES) {
+                int fits = c + LANES <= channels;
+                if (!fits) tail_of(tail, whole, from[r], PLACES, c, channels - c);
+                input_tile(fits ? from[r] : tail, fits ? c : 0, to, block->v_place);
+            }
         }
-    }
 }
 
 /* (rows, C) by (C, NR). Meanwhile fetch lines of the panel after this one for each vector of channels. */
@@ -268,17 +271,17 @@ INLINE void product(const int rows, const float *a, const float *b, int64_t dept
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) sum[r][v] = (vec){};
-    for (int64_t c = 0; c < depth; c += LANES, a += MR * LANES, b += NR * LANES) {
+    for (int64_t c = 0; c < depth; c += DEEP, a += MR * DEEP, b += NR * DEEP) {
         for (int64_t i = 0; i < lines; i++, ahead += 16) __builtin_prefetch(ahead, 0, 2);
-#pragma GCC unroll 16
-        for (int j = 0; j < LANES; j++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < DEEP; j++) {
             vec w[NV];
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++) w[v] = load(b + j * NR + v * LANES);
 #pragma GCC unroll 16
             for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) sum[r][v] += a[r * LANES + j] * w[v];
+                for (int v = 0; v < NV; v++) sum[r][v] += a[r * DEEP + j] * w[v];
         }
     }
 #pragma GCC unroll 16
@@ -313,7 +316,7 @@ static void (*const products[])(const float *, const float *, int64_t, float *, 
 static void block_multiply(const Block *block, int64_t place, int64_t begin, int64_t end) {
     Packed w = block->weights;
     /* The lines of a panel, over the groups and the vectors of channels that are there to fetch them. */
-    int64_t lines = (LANES * NR / 16 + block->groups - 1) / block->groups, per_group = lines * w.depth / LANES;
+    int64_t lines = (DEEP * NR / 16 + block->groups - 1) / block->groups, per_group = lines * w.depth / DEEP;
     for (int64_t p = begin; p < end; p++) {
         const float *u = block->job->packed + place * w.place + p * w.panel;
         for (int64_t g = 0; g < block->groups; g++)
@@ -360,7 +363,8 @@ static void block_output(const Block *block, int64_t group) {
         for (int64_t k = 0; k < k_end; k += LANES) {
             int64_t lanes = k_end - k < LANES ? k_end - k : LANES;
             vec bias = {};
-            if (job->bias) memcpy(&bias, job->bias + k, sizeof(float) * (size_t)lanes);
+            if (job->bias && lanes == LANES) bias = load(job->bias + k);
+            else for (int64_t i = 0; job->bias && i < lanes; i++) bias[i] = job->bias[k + i];
             const float *m = from + k / NR * NR * MR + k % NR;
             if (high == 4 && wide == 4 && lanes == LANES) {
                 output_tile(m, block->m_place, bias, relu, to + k, job->width * k_end, k_end);
@@ -417,18 +421,18 @@ static void multiply_task(const void *what, int64_t index, int64_t worker) {
     block_multiply(block, index / parts, panels * part / parts, panels * (part + 1) / parts);
 }
 
-#ifndef SMALL_TILES
-#define SMALL_TILES 48
-#endif
-#ifndef LARGE_TILES
-#define LARGE_TILES 128
-#endif
+/* Tiles of a block at most: the larger U, the more of them it must serve each time that it comes from memory;
+   the smaller, the better what belongs to a block stays in the cache. */
+static int64_t most_tiles(int64_t weights) {
+    if (weights > 256 * 256) return 128;
+    int64_t most = weights / 512;
+    return most < 2 * MR ? 2 * MR : most > 36 ? 36 : most;
+}
 
 int sceneparse_conv3x3(const Conv *job) {
     int64_t tiles = count_tiles(job), threads = job->parallel ? job->threads : 1;
-    /* Where U is large, it must serve many tiles each time that it comes from memory. */
     int large = job->channels * job->outs > 256 * 256;
-    int64_t most = large ? LARGE_TILES : SMALL_TILES, blocks = (tiles + most - 1) / most;
+    int64_t most = most_tiles(job->channels * job->outs), blocks = (tiles + most - 1) / most;
     int together = threads > 1 && (large || blocks < 2 * threads);
     int64_t floats = (block_floats(job, (tiles + blocks - 1) / blocks) + PAD - 1) / PAD * PAD;
     float *memory = take(floats * (together ? 1 : threads));

@@ -3,8 +3,9 @@
     python benchmarks/labels.py [--threads 2] [--seconds 15]
 
 4 x 150 classes x 512x512 from stride 8, fp32: with random scores, where nearly every class can win everywhere
-(the worst case), and with smooth scores, as networks give them. Sides, times and memory as in
-benchmarks/loss.py. Writes results/labels_HARDWARE_DATE.json.
+(the worst case), and with smooth scores, as networks give them; and 4 x 150 x 224x224 through the learned x8
+upsampling of the paper, against ``F.conv_transpose2d``. Sides, times, memory and the floor of the arithmetic
+as in benchmarks/loss.py. Writes results/labels_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import side_by_side
 import torch
 import torch.nn.functional as F
+from ceilings import MATRIX_PRODUCT, WORK
 from provenance import write_result
 from torch import Tensor
 
 from sceneparse.kernels.compiler import kernels
 from sceneparse.models import upsampled_argmax
+from sceneparse.models.upsample import Upsampling
 
 TARGET_RATIO = 5.0
 SIZE_HW, STRIDE, BATCH, CLASSES = (512, 512), 8, 4, 150
@@ -37,26 +41,46 @@ def smooth_scores() -> Tensor:
     return F.interpolate(coarse, size=size, mode="bicubic") + 0.3 * random_scores()
 
 
+def scores_of_224() -> Tensor:
+    return torch.randn(BATCH, CLASSES, 224 // STRIDE, 224 // STRIDE)
+
+
 CASES = {"random scores": random_scores, "smooth scores": smooth_scores}
+LEARNED = "learned x8, 224x224"
 
 
-def scores_of(name: str) -> Tensor:
+class Case(NamedTuple):
+    scores: Tensor
+    size_hw: tuple[int, int]
+    kernel: Tensor | None = None
+
+
+def case_of(name: str) -> Case:
     torch.manual_seed(0)
-    return CASES[name]()
+    if name == LEARNED:
+        kernel = torch.randn(CLASSES, CLASSES, 2 * STRIDE, 2 * STRIDE) * 0.02
+        return Case(scores_of_224(), (224, 224), kernel)
+    return Case(CASES[name](), SIZE_HW)
 
 
-def eager(scores: Tensor) -> Callable[[], Tensor]:
-    return lambda: F.interpolate(scores, size=SIZE_HW, mode="bilinear", align_corners=False).argmax(1)
+def eager(case: Case) -> Callable[[], Tensor]:
+    scores, size_hw, kernel = case
+    if kernel is None:
+        return lambda: F.interpolate(scores, size=size_hw, mode="bilinear", align_corners=False).argmax(1)
+    return lambda: F.conv_transpose2d(scores, kernel, stride=STRIDE, padding=STRIDE // 2).argmax(1)
 
 
-def ours(scores: Tensor) -> Callable[[], Tensor]:
-    return lambda: upsampled_argmax(scores, SIZE_HW)
+def ours(case: Case) -> Callable[[], Tensor]:
+    upsampling = None if case.kernel is None else Upsampling(kernel=case.kernel, offset=STRIDE // 2)
+    return lambda: upsampled_argmax(case.scores, case.size_hw, upsampling=upsampling)
 
 
-def without_compiler(scores: Tensor) -> Callable[[], Tensor]:
+def without_compiler(case: Case) -> Callable[[], Tensor]:
+    call = ours(case)
+
     def with_pytorch_alone() -> Tensor:
         with side_by_side.without_compiler():
-            return upsampled_argmax(scores, SIZE_HW)
+            return call()
 
     return with_pytorch_alone
 
@@ -65,12 +89,14 @@ SIDES = {"eager": eager, "ours": ours, "ours without a compiler": without_compil
 
 
 def measure(name: str, seconds: float) -> dict[str, object]:
-    scores = scores_of(name)
+    case = case_of(name)
     sides = list(SIDES) if kernels().library is not None else ["eager", "ours"]
-    calls = {side: SIDES[side](scores) for side in sides}
+    calls: dict[str, Callable[[], Tensor]] = {side: SIDES[side](case) for side in sides}
     wanted = calls["eager"]()
     agree = {side: (call().long() == wanted).double().mean().item() for side, call in calls.items()}
-    best = side_by_side.best_s(calls, rounds=2, seconds=seconds)
+    product, work = WORK[MATRIX_PRODUCT]
+    timed: dict[str, Callable[[], object]] = {**calls, MATRIX_PRODUCT: product(torch.float32)}
+    best = side_by_side.best_s(timed, rounds=2, seconds=seconds)
     threads = str(torch.get_num_threads())
     memory = {side: side_by_side.memory_mib(__file__, name, side, "--threads", threads) for side in calls}
     print(f"\n{name}")
@@ -89,6 +115,15 @@ def measure(name: str, seconds: float) -> dict[str, object]:
             "times_less_memory": round(less, 1),
             "share_of_labels_that_agree": agree[side],
         }
+    if case.kernel is not None:
+        pixels = BATCH * case.size_hw[0] * case.size_hw[1]
+        floor = 2 * 4 * CLASSES**2 * pixels / (work / best[MATRIX_PRODUCT])
+        print(f"  arithmetic: floor {floor * 1e3:.1f} ms, of which ours needs 16/36")
+        rows["arithmetic"] = {
+            "floor_ms": round(floor * 1e3, 2),
+            "share_of_floor": round(floor / best["ours"], 3),
+            "share_of_floor_of_16_36": round(floor * 16 / 36 / best["ours"], 3),
+        }
     return rows
 
 
@@ -103,11 +138,11 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     if options.memory_of:
         case, side = options.memory_of
-        SIDES[side](torch.zeros(1, 2, 2, 2))()  # what is loaded on first use
-        side_by_side.print_memory(SIDES[side](scores_of(case)))
+        SIDES[side](Case(torch.zeros(1, 2, 2, 2), (16, 16)))()  # what is loaded on first use
+        side_by_side.print_memory(SIDES[side](case_of(case)))
         return 0
-    cases = {name: measure(name, options.seconds) for name in CASES}
-    worst = min(rows["ours"]["times_faster"] for rows in cases.values())
+    cases = {name: measure(name, options.seconds) for name in (*CASES, LEARNED)}
+    worst = min(cases[name]["ours"]["times_faster"] for name in CASES)
     write_result(
         "labels",
         "Labels 4 x 512x512 of 150 classes from scores at stride 8, fp32, against upsampling and arg-max.",

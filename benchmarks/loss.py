@@ -7,6 +7,10 @@ Cases: the contract's (4 x 150 classes x 512x512 from stride 8, fp32), a small n
 and ``F.cross_entropy``. All sides of a case take turns in one process; the least time of each counts. Memory
 is the rise of the process's resident memory in one call, each side in a process of its own, gradient of the
 logits included. Writes results/loss_HARDWARE_DATE.json.
+
+The arithmetic of a learned upsampling has a floor: three matrix products (value, gradient of the logits, of
+the kernel) of 4 K multiplications for each logit, at the speed of a 2048^3 product in the same run. The C
+code needs 16/36 of them, so its share of that floor can be above 1; its share of what is left is stated too.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import NamedTuple
 import side_by_side
 import torch
 import torch.nn.functional as F
+from ceilings import MATRIX_PRODUCT, WORK
 from provenance import write_result
 from torch import Tensor
 
@@ -88,6 +93,28 @@ def ours(case: Case) -> Callable[[], tuple[Tensor, ...]]:
     return call
 
 
+def value_alone(case: Case) -> Callable[[], Tensor]:
+    logits, labels, kernel = tensors(case)
+    upsampling = Upsampling(kernel=kernel, offset=case.stride // 2)
+
+    @torch.no_grad()
+    def call() -> Tensor:
+        return cross_entropy_sum(logits, labels, upsampling=upsampling)
+
+    return call
+
+
+def kernel_fixed(case: Case) -> Callable[[], tuple[Tensor, ...]]:
+    logits, labels, kernel = tensors(case)
+    assert kernel is not None
+    upsampling = Upsampling(kernel=kernel.detach(), offset=case.stride // 2)
+
+    def call() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(cross_entropy_sum(logits, labels, upsampling=upsampling), logits)
+
+    return call
+
+
 def without_compiler(case: Case) -> Callable[[], tuple[Tensor, ...]]:
     call = ours(case)
 
@@ -101,14 +128,37 @@ def without_compiler(case: Case) -> Callable[[], tuple[Tensor, ...]]:
 SIDES = {"eager": eager, "ours": ours, "ours without a compiler": without_compiler}
 
 
-def sides_of(case: Case) -> list[str]:
-    """A learned upsampling is PyTorch's matrix products in any case."""
-    compiled = kernels().library is not None and not case.learned
-    return list(SIDES) if compiled else ["eager", "ours"]
+def sides() -> list[str]:
+    return list(SIDES) if kernels().library is not None else ["eager", "ours"]
+
+
+def floor(case: Case, seconds: float) -> dict[str, float]:
+    """What the arithmetic of a learned upsampling takes at least, how far ours is from it, and its parts."""
+    product, work = WORK[MATRIX_PRODUCT]
+    calls: dict[str, Callable[[], object]] = {
+        "product": product(torch.float32),
+        "value": value_alone(case),
+        "logits": kernel_fixed(case),
+        "all": ours(case),
+    }
+    best = side_by_side.best_s(calls, rounds=3, seconds=seconds)
+    height, width = case.size_hw
+    part = 2 * 4 * case.classes**2 * case.batch * height * width / (work / best["product"])
+    found = {
+        "product_gflops": work / best["product"] / 1e9,
+        "floor_ms": 3e3 * part,
+        "share_of_floor": 3 * part / best["all"],
+        "share_of_floor_of_16_36": 3 * part * 16 / 36 / best["all"],
+        "value_ms": 1e3 * best["value"],
+        "gradient_of_logits_ms": 1e3 * (best["logits"] - best["value"]),
+        "gradient_of_kernel_ms": 1e3 * (best["all"] - best["logits"]),
+    }
+    print("  arithmetic: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def measure(name: str, case: Case, seconds: float) -> dict[str, object]:
-    calls = {side: SIDES[side](case) for side in sides_of(case)}
+    calls = {side: SIDES[side](case) for side in sides()}
     wanted, worst = calls["eager"](), {}
     for side in list(calls)[1:]:
         found = calls[side]()
@@ -132,6 +182,8 @@ def measure(name: str, case: Case, seconds: float) -> dict[str, object]:
             "times_less_memory": round(less, 1),
             "relative_differences": worst.get(side),
         }
+    if case.learned:
+        rows["arithmetic"] = floor(case, seconds)
     return rows
 
 

@@ -29,8 +29,9 @@ from sceneparse.prediction.predictor import Predictor, check_options, load
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.recipes import DEFAULT_RECIPE
 from sceneparse.recipes import recipe as recipe_config
-from sceneparse.report import write_report
+from sceneparse.report import write_curves, write_report
 from sceneparse.settings import override
+from sceneparse.training.reading import update_reading
 from sceneparse.training.run import RunResult, config_for_resume
 from sceneparse.training.run import train as train_run
 
@@ -75,8 +76,36 @@ def train(
     config = _config(data, out, recipe, dict(settings or {}), resume)
     result = train_run(config, out, resume=resume, command=command)
     if is_first_process():
+        if result.stopped_by is None:
+            update_reading(result.run, Console(stderr=True))
         write_report(result.run)
     return result
+
+
+def report(run: str | Path, *, console: Console | None = None) -> Path:
+    """Write ``RUN/curves.png`` and ``RUN/report.html`` anew from what the run folder holds.
+
+    The worst images, the scores at boundaries and the calibration of a run that has none yet, or those of
+    earlier weights, are made first if its data is where the run found it.
+
+    Args:
+        run: run folder.
+        console: is told what is done, and what is missing; None tells nobody.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: no run folder, or the page cannot be written.
+    """
+    run, console = Path(run), console or Console(quiet=True)
+    try:
+        update_reading(run, console)
+    except InputError as error:
+        said = f"no worst images, boundaries and calibration of this model in the report: {error}"
+        console.print(said, highlight=False, markup=False)
+    write_curves(run)
+    return write_report(run)
 
 
 def _config(

@@ -27,6 +27,7 @@ from sceneparse.prediction.segmentation import save_png, save_shares_csv
 from sceneparse.recipes.scenes_demo import SCENES_SIZE_HW, TRAIN_SCENES, VAL_SCENES, scenes_demo
 from sceneparse.report import write_report
 from sceneparse.training.progress import duration
+from sceneparse.training.reading import update_reading
 from sceneparse.training.run import config_for_resume, train
 
 PHOTOS = 8
@@ -59,6 +60,7 @@ def run_demo(out: Path, *, command: Sequence[str] = ("sceneparse", "demo")) -> i
     dataset = open_dataset(scenes)
     baseline = _baseline(dataset, run)
     _predict(dataset, run)
+    update_reading(run, console)
     report = out / "report.html"
     shutil.copyfile(write_report(run), report)
     console.print(

@@ -354,13 +354,19 @@ def test_pictures_shrink_until_they_fit(run, monkeypatch):
     rng = np.random.default_rng(0)
     for path in paths:
         Image.fromarray(rng.integers(0, 255, (20, 1200, 3), np.uint8)).save(path)
-    latest, before, gallery = pictures.encode_all(None, paths, paths)
+    latest, *found = pictures.encode_all(None, paths, paths, paths)
     assert latest is None
-    assert [picture.width for picture in (*before, *gallery) if picture] == [900, 900, 760, 760]
-    needed = sum(len(picture.data) for picture in (*before, *gallery) if picture)
+    assert [picture.width for part in found for picture in part if picture] == [900] * 2 + [760] * 2 + [
+        1200
+    ] * 2
+    needed = sum(len(picture.data) for part in found for picture in part if picture)
     monkeypatch.setattr(pictures, "MAX_BYTES", needed - 1)
-    _, before, gallery = pictures.encode_all(None, paths, paths)
-    assert [picture.width for picture in (*before, *gallery) if picture] == [640, 640, 560, 560]
+    _, *found = pictures.encode_all(None, paths, paths, paths)
+    assert [picture.width for part in found for picture in part if picture] == [640] * 2 + [560] * 2 + [
+        1100
+    ] * 2
     monkeypatch.setattr(pictures, "MAX_BYTES", 100)
-    _, before, gallery = pictures.encode_all(None, paths, paths)
-    assert [picture.width for picture in (*before, *gallery) if picture] == [480, 480, 420, 420]
+    _, *found = pictures.encode_all(None, paths, paths, paths)
+    assert [picture.width for part in found for picture in part if picture] == [480] * 2 + [420] * 2 + [
+        800
+    ] * 2

@@ -1,4 +1,6 @@
-"""Loss and labels of bilinearly upsampled scores in plain PyTorch: where there is no compiler, on any device.
+"""Loss, labels and confidence of bilinearly upsampled scores in plain PyTorch, on any device.
+
+Loss and labels are made here where there is no compiler; confidence, which is looked at once a run, always.
 
 Output pixels are made in blocks that stay in the cache. Interpolation of the columns of a block is one matrix
 product, and its gradient is that product turned round. On the CPU each thread does its own blocks.
@@ -205,6 +207,27 @@ def labels(
         return found
 
     return torch.cat(_each(labels_of, plan.parts(), threads=plan.on_cpu)).view(-1, *size_hw)
+
+
+def confidence(
+    scores: Tensor, size_hw: tuple[int, int], covered_hw: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
+    """Largest softmax probability of upsampled scores; arguments as in :func:`labels`.
+
+    Returns:
+        float32 (B, H, W), 1/K..1.
+    """
+    scores = scores.detach().contiguous()
+    plan = _Plan(scores, size_hw, covered_hw, align_corners)
+
+    def confidence_of(part: _Part) -> Tensor:
+        found = torch.empty((part.rows.stop - part.rows.start, size_hw[1]), device=scores.device)
+        for block in plan.blocks(part):
+            there = block.scores(scores[part.image, :, part.cells])
+            found[block.rows_here, block.columns] = (there - there.amax(0)).exp_().sum(0).reciprocal_()
+        return found
+
+    return torch.cat(_each(confidence_of, plan.parts(), threads=plan.on_cpu)).view(-1, *size_hw)
 
 
 Task = TypeVar("Task")

@@ -4,7 +4,7 @@ from sceneparse.models.build import DEFAULT_MODEL, HEADS, build_model, model_fro
 from sceneparse.models.fcn import FCN
 from sceneparse.models.network import Network
 from sceneparse.models.options import ModelOptions
-from sceneparse.models.upsample import upsampled_argmax
+from sceneparse.models.upsample import upsampled_argmax, upsampled_confidence
 from sceneparse.models.weights import WeightsReport, load_matching, load_weights
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "load_weights",
     "model_from_architecture",
     "upsampled_argmax",
+    "upsampled_confidence",
 ]

@@ -16,9 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sceneparse.kernels import bilinear, transposed
+from sceneparse.kernels import bands, bilinear, transposed
 
 
 def bilinear_kernel(size: int) -> Tensor:
@@ -131,3 +132,44 @@ def upsampled_argmax(
     assert covered[0] >= size_hw[0], (size_hw, covered)
     assert covered[1] >= size_hw[1], (size_hw, covered)
     return bilinear.labels(scores, size_hw, covered, align_corners=upsampling.align_corners)
+
+
+@torch.no_grad()
+def upsampled_confidence(
+    scores: Tensor, size_hw: tuple[int, int], *, upsampling: Upsampling | None = None
+) -> Tensor:
+    """Softmax probability of each pixel's class, without holding the full-resolution scores.
+
+    Args:
+        scores: and the rest as in :func:`upsampled_argmax`.
+        size_hw: likewise.
+        upsampling: likewise.
+
+    Returns:
+        float32 (B, H, W), 1/K..1.
+    """
+    scores, upsampling = scores.float(), upsampling or Upsampling()
+    with torch.autocast(scores.device.type, enabled=False):
+        if upsampling.kernel is not None:
+            return _confidence_of_learned(scores, upsampling.kernel.float(), size_hw, upsampling)
+        covered = upsampling.padded_size_hw or size_hw
+        return bands.confidence(scores, size_hw, covered, align_corners=upsampling.align_corners)
+
+
+def _confidence_of_learned(
+    scores: Tensor, kernel: Tensor, size_hw: tuple[int, int], upsampling: Upsampling
+) -> Tensor:
+    """Rows of score cells one after the other; each gives f rows of pixels, with its neighbour above."""
+    factor = kernel.shape[2] // 2
+    height, width = size_hw
+    found = torch.empty((len(scores), height, width), device=scores.device)
+    columns = slice(upsampling.offset, upsampling.offset + width)
+    framed = F.pad(scores, (0, 0, 1, 1))
+    for cell in range(upsampling.offset // factor, (upsampling.offset + height - 1) // factor + 1):
+        two = framed[:, :, cell : cell + 2]  # rows cell - 1 and cell
+        there = F.conv_transpose2d(two, kernel, stride=factor, groups=upsampling.groups)
+        rows = slice(cell * factor - upsampling.offset, (cell + 1) * factor - upsampling.offset)
+        first, last = max(rows.start, 0), min(rows.stop, height)
+        there = there[:, :, factor + first - rows.start : factor + last - rows.start, columns]
+        found[:, first:last] = (there - there.amax(1, keepdim=True)).exp_().sum(1).reciprocal_()
+    return found

@@ -66,6 +66,20 @@ def is_class(labels: NDArray[np.integer], label_set: LabelSet) -> NDArray[np.boo
     return table[labels]
 
 
+def file_numbers(index: NDArray[np.integer], label_set: LabelSet) -> NDArray[np.integer]:
+    """Training indices (H, W) to file numbers for a picture; ignored pixels to a number that is no class."""
+    known = index != label_set.ignore_index
+    out = label_set.to_file(np.where(known, index, 0))
+    # Padding is ignored also where no number is.
+    classes = label_set.file_numbers
+    free = (number for number in range(len(classes) + 1) if number not in classes)
+    nothing = label_set.ignored[0] if label_set.ignored else next(free)
+    if nothing > np.iinfo(out.dtype).max:
+        out = out.astype(np.uint16)
+    out[~known] = nothing
+    return out
+
+
 def colourise(labels: NDArray[np.integer], label_set: LabelSet) -> NDArray[np.uint8]:
     """The classes' colours; pixels of no class hatched grey.
 
@@ -124,7 +138,9 @@ def error_map(
     label_set: LabelSet,
     image: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Where the prediction is wrong: red. Right pixels show the pale grey image, ignored ones are hatched.
+    """Where the prediction is wrong: red.
+
+    Right pixels show the pale grey image, ignored ones are hatched, boundaries of the label are dark lines.
 
     Args:
         label: truth, file numbers (H, W).
@@ -143,6 +159,7 @@ def error_map(
     drawn = np.repeat(grey, 3, axis=2)
     scored = is_class(label, label_set)
     wrong = label != prediction
+    drawn[contours(label)] *= 0.55
     drawn[wrong] = 0.3 * drawn[wrong] + 0.7 * _WRONG
     drawn[~scored] = hatch(*label.shape)[~scored]
     return (drawn + 0.5).astype(np.uint8)
@@ -245,7 +262,7 @@ def sheet(
         raise InputError("a sheet needs at least one row")
     labels = [row.label for row in rows if row.label is not None]
     titles = ["image", "label", "prediction"] + ["errors"] * errors if labels else ["image", "prediction"]
-    drawn = [_tiles(row, label_set, titles) for row in rows]
+    drawn = [picture_tiles(row, label_set, titles) for row in rows]
     text = text_size(TILE_SIDE * len(titles))
     gap = text // 2
     column = max(MIN_SIDE // 2, *(tile.width for tiles in drawn for tile in tiles.values()))
@@ -276,7 +293,11 @@ def sheet(
     return page
 
 
-def _tiles(row: Triple, label_set: LabelSet, titles: Sequence[str]) -> dict[str, Image.Image]:
+def picture_tiles(row: Triple, label_set: LabelSet, titles: Sequence[str]) -> dict[str, Image.Image]:
+    """Pictures of a row by title, of one size: image, prediction, and label if it has one.
+
+    Also errors, where they are among the titles. The long side is :data:`TILE_SIDE` pixels, or at least half.
+    """
     _check_size(row.image, row.prediction)
     size_hw = _drawn_size(row.prediction.shape, TILE_SIDE // 2, TILE_SIDE)
     image, prediction = _fit(row.image, size_hw), resize_mask(row.prediction, size_hw)

@@ -21,10 +21,19 @@ from sceneparse.report.classes import (
     worst_pairs,
 )
 from sceneparse.report.curves import CHARTS, best_step, chart_svg
+from sceneparse.report.findings import read_findings
 from sceneparse.report.markup import count, duration, number, percent, section, table, text
+from sceneparse.report.next_steps import next_steps
+from sceneparse.report.outlines import (
+    BOUNDARY_NOTE,
+    CALIBRATION_NOTE,
+    boundary_section,
+    calibration_section,
+)
 from sceneparse.report.pictures import Encoded, encode_all
 from sceneparse.report.run_folder import Run, flatten, read_run
 from sceneparse.report.style import SCRIPT, STYLE
+from sceneparse.report.worst import REGIONS_NOTE, WORST_NOTE, mistakes_section
 
 EARLIER_PANELS = 8
 GALLERY = 8
@@ -62,19 +71,36 @@ def write_report(run: Path) -> Path:
 def page(run: Run) -> str:
     """The whole document."""
     classes = read_classes(run.evaluation or {})
+    findings = read_findings(run.reading, classes.count) if classes else None
+    worst, regions = (findings.worst, findings.regions) if findings else ([], [])
     earlier = _spread(run.samples[:-1], EARLIER_PANELS)
-    latest, before, gallery = encode_all(
+    latest, before, gallery, mistakes = encode_all(
         run.samples[-1][1] if run.samples else None,
         [*run.first_batch, *(path for _, path in earlier)],
         run.overlays[:GALLERY],
+        [
+            run.path / kind / f"{m.name}.png"
+            for kind, all in (("worst", worst), ("regions", regions))
+            for m in all
+        ],
     )
     batch = before.pop(0) if run.first_batch else None
     parts = (
+        ("next", "What to do next", "", next_steps(classes, findings)),
         ("curves", "Training", "", _curves(run)),
         ("panels", "Panels", "The same validation images after every evaluation.", _panel(run, latest)),
         ("batch", "First batch", "What the network was fed, after augmentation.", _batch(batch)),
         ("classes", "Classes", weakest(classes) if classes else "", _classes(run, classes)),
         ("confusion", "Confusion", _matrix_note(classes), _confusion(classes)),
+        ("worst", "Worst images", WORST_NOTE, mistakes_section(classes, worst, mistakes[: len(worst)])),
+        (
+            "regions",
+            "Sure and wrong",
+            REGIONS_NOTE,
+            mistakes_section(classes, regions, mistakes[len(worst) :]),
+        ),
+        ("boundaries", "Boundaries", BOUNDARY_NOTE, boundary_section(classes, findings)),
+        ("calibration", "Calibration", CALIBRATION_NOTE, calibration_section(findings)),
         ("predictions", "Predictions", _gallery_note(run), _gallery(run, gallery)),
         ("repeat", "Repeat and go on", "", _commands(run)),
         ("settings", "Settings", "", _settings(run)),

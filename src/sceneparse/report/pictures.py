@@ -14,18 +14,21 @@ MAX_BYTES = 2_700_000
 
 
 class Profile(NamedTuple):
-    """Widths in pixels of the latest panel, of earlier panels and of the gallery; quality of the encoding."""
+    """Widths in pixels of the latest panel, of earlier panels, of the gallery and of pictures of mistakes;
+    quality of the encoding.
+    """
 
     latest: int
     earlier: int
     gallery: int
+    mistakes: int
     quality: int
 
 
 PROFILES = (
-    Profile(latest=1500, earlier=900, gallery=760, quality=84),
-    Profile(latest=1300, earlier=640, gallery=560, quality=74),
-    Profile(latest=1000, earlier=480, gallery=420, quality=62),
+    Profile(latest=1500, earlier=900, gallery=760, mistakes=1500, quality=84),
+    Profile(latest=1300, earlier=640, gallery=560, mistakes=1100, quality=74),
+    Profile(latest=1000, earlier=480, gallery=420, mistakes=800, quality=62),
 )
 """Tried in this order until the pictures fit."""
 
@@ -64,17 +67,27 @@ def encode(path: Path, width: int, quality: int) -> Encoded | None:
     return Encoded(mime, data, image.width, image.height)
 
 
+class Pictures(NamedTuple):
+    """Those of a page, in the order of :func:`encode_all`."""
+
+    latest: Encoded | None
+    earlier: list[Encoded | None]
+    gallery: list[Encoded | None]
+    mistakes: list[Encoded | None]
+
+
 def encode_all(
-    latest: Path | None, earlier: list[Path], gallery: list[Path]
-) -> tuple[Encoded | None, list[Encoded | None], list[Encoded | None]]:
+    latest: Path | None, earlier: list[Path], gallery: list[Path], mistakes: list[Path]
+) -> Pictures:
     """The page's pictures by the first of :data:`PROFILES` with which they stay within :data:`MAX_BYTES`."""
     for profile in PROFILES:
         first = encode(latest, profile.latest, profile.quality) if latest else None
         before = [encode(path, profile.earlier, profile.quality) for path in earlier]
         after = [encode(path, profile.gallery, profile.quality) for path in gallery]
-        if sum(len(p.data) for p in (first, *before, *after) if p) <= MAX_BYTES:
+        wrong = [encode(path, profile.mistakes, profile.quality) for path in mistakes]
+        if sum(len(p.data) for p in (first, *before, *after, *wrong) if p) <= MAX_BYTES:
             break
-    return first, before, after
+    return Pictures(first, before, after, wrong)
 
 
 def _saved(image: Image.Image, form: str, quality: int) -> bytes:

@@ -20,6 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from sceneparse.errors import InputError
+from sceneparse.report.mistakes import needs_reading, read_numbers
 
 RUN_FILES = ("config.yaml", "environment.json", "metrics.csv", "losses.csv", "evaluation.json")
 """A folder that holds none of these is no run folder."""
@@ -39,6 +40,7 @@ class Run:
         metrics: one row an evaluation.
         losses: one row a logged training step.
         evaluation: the numbers of the best checkpoint, or None before the first evaluation.
+        reading: what ``reading.json`` says of the model in the folder; empty where it is missing or older.
         baseline: ``{"name", "mean_iou", "pixel_accuracy"}`` of simpler methods on the same split.
         warnings: what the run warned about.
         samples: (step, picture) of each evaluation, oldest first.
@@ -53,6 +55,7 @@ class Run:
     metrics: Series
     losses: Series
     evaluation: dict[str, Any] | None
+    reading: dict[str, Any]
     baseline: list[dict[str, Any]]
     warnings: list[str]
     samples: list[tuple[int, Path]]
@@ -129,6 +132,7 @@ def read_run(path: Path) -> Run:
         metrics=_read_series(path / "metrics.csv"),
         losses=_read_series(path / "losses.csv"),
         evaluation=load("evaluation.json", _parse_json, dict, None),
+        reading={} if needs_reading(path) else read_numbers(path),
         baseline=[b for b in load("baseline.json", _parse_json, list, []) if isinstance(b, dict)],
         warnings=[str(w) for w in warnings] if isinstance(warnings, list) else [],
         samples=_samples(path / "samples"),

@@ -120,12 +120,26 @@ gap:3px 14px;align-items:center}
 .mistakes b{font-weight:600;display:inline-block}
 .mistakes .bar{height:5px}
 .mistakes .bar i{background:rgb(var(--miss-rgb))}
+.steps{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:14px 26px;margin:0}
+.steps dt{color:var(--muted);font-size:14.5px;padding-top:1px}
+.steps dd{margin:0}
+.steps ul{margin:0;padding:0;list-style:none;display:grid;gap:7px;max-width:56em}
+.steps em{font-style:normal;color:var(--accent);font-weight:600}
+.steps .chip{margin-right:5px;width:11px;height:11px}
+.plot{margin:0}
+.plot svg{display:block;width:100%;max-width:560px;height:auto;margin:0 auto}
+.plot text{font-size:12.5px;fill:var(--chart-muted)}
+.plot .mid{text-anchor:middle}
+.plot .end{text-anchor:end}
 .panel{margin:0}
 .panel img,.strip img,.gallery img{display:block;width:100%;height:auto;border-radius:8px;background:#fff}
 figcaption{padding:6px 2px 0;font-size:14px;color:var(--muted);overflow-wrap:anywhere}
 .strip,.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:16px;padding-top:12px}
 .gallery{grid-template-columns:repeat(auto-fill,minmax(300px,1fr));align-items:start}
-.strip figure,.gallery figure{margin:0}
+.gallery.mistaken{grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr));gap:26px 22px}
+.mistaken .chip{margin:0 4px 0 2px;width:11px;height:11px}
+.mistaken b{color:var(--ink)}
+.strip figure,.gallery figure{margin:0;min-width:0}
 figure.zoom{grid-column:1/-1}
 .strip button,.gallery button{all:unset;cursor:zoom-in;display:block;width:100%;border-radius:8px}
 .strip button:focus-visible,.gallery button:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
@@ -156,7 +170,10 @@ footer{margin-top:64px;padding-top:18px;padding-bottom:44px;color:var(--muted);f
 header{padding-top:26px}
 .verdict{font-size:16.5px}.hero .value{font-size:48px}section{margin-top:44px}.tiles .value{font-size:19px}
 .wide{min-width:150px}td,th{padding:7px 8px}
-.panel .scroll img{width:780px;max-width:none}.pairs th{white-space:normal;overflow-wrap:anywhere;width:42%}
+.panel .scroll img{width:780px;max-width:none}
+.mistaken .zoom button{overflow-x:auto}.mistaken .zoom img{width:1100px;max-width:none}
+.steps{grid-template-columns:minmax(0,1fr);gap:4px}.steps dd{margin-bottom:12px}
+.pairs th{white-space:normal;overflow-wrap:anywhere;width:42%}
 .card{padding:16px}}
 @media print{:root{--paper:#fff}h2,h3,.lead{break-after:avoid}
 .charts{grid-template-columns:repeat(3,1fr)}.columns{grid-template-columns:1fr 1fr}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -28,7 +27,7 @@ from sceneparse.deploy.bundle import Bundle, write_bundle
 from sceneparse.evaluation.confusion import numbers_json
 from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
-from sceneparse.prediction.render import Triple, sheet
+from sceneparse.prediction.render import Triple, file_numbers, sheet
 from sceneparse.report import write_curves
 from sceneparse.report.batch_sheet import batch_sheet
 from sceneparse.training.checkpoint import Progress
@@ -97,7 +96,7 @@ def write_pictures(
         triples.append(
             Triple(
                 image=image,
-                label=_file_numbers(label, labels),
+                label=file_numbers(label, labels),
                 prediction=labels.to_file(prediction),
                 name=val.pair(index).stem,
             )
@@ -111,7 +110,7 @@ def write_pictures(
 def write_batch(run: Path, batch: Batch, pairs: Sequence[Pair], labels: LabelSet) -> None:
     """``samples/batch.png``: what the network is fed, after augmentation."""
     images = batch["image"].permute(0, 2, 3, 1).numpy()
-    numbers = _file_numbers(batch["mask"].numpy(), labels)
+    numbers = file_numbers(batch["mask"].numpy(), labels)
     title = "first batch, as the network sees it (hatched: ignored)"
     picture = batch_sheet(images, numbers, labels, names=[pair.stem for pair in pairs], title=title)
     _write_picture(run / "samples" / "batch.png", picture)
@@ -126,22 +125,6 @@ def _write_picture(path: Path, picture: Image.Image) -> None:
 def evenly_spaced(count: int, wanted: int) -> list[int]:
     """Up to ``wanted`` indices below ``count``, first and last among them."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, wanted))}) if wanted else []
-
-
-def _file_numbers(index: NDArray[np.integer], labels: LabelSet) -> NDArray[np.integer]:
-    """Training indices to file numbers for a picture; ignored pixels to a number that is no class."""
-    known = index != labels.ignore_index
-    out = labels.to_file(np.where(known, index, 0))
-    nothing = labels.ignored[0] if labels.ignored else _no_class(labels)
-    if nothing > np.iinfo(out.dtype).max:
-        out = out.astype(np.uint16)
-    out[~known] = nothing
-    return out
-
-
-def _no_class(labels: LabelSet) -> int:
-    """The smallest number that no class has: padding is ignored also where no number is."""
-    return next(n for n in range(len(labels.file_numbers) + 1) if n not in labels.file_numbers)
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

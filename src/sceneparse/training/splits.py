@@ -40,21 +40,11 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
     unpaired = [fault for fault in dataset.faults if fault.split in ("train", "val", None)]
     if unpaired and not config.data.skip_bad:
         raise _all_faults(dataset, console)
-
-    def cache(split: str, mask_size: str) -> PixelCache:
-        return PixelCache.open(
-            dataset,
-            split,
-            config.data.policy,
-            mask_size=mask_size,
-            folder=cache_folder(config),
-            workers=decoding_threads(),
-            progress=not console.quiet,
-            skip_bad=config.data.skip_bad,
-        )
-
     try:
-        train, val = cache("train", "image"), cache("val", "own")
+        train, val = (
+            open_cache(config, dataset, "train", console),
+            open_cache(config, dataset, "val", console),
+        )
     except FaultsError:
         raise _all_faults(dataset, console) from None
     between = faults_between({"train": train.tally, "val": val.tally}, dataset.labels)
@@ -65,6 +55,24 @@ def open_splits(config: RunConfig, console: Console) -> tuple[Dataset, PixelCach
     _say_faults(console, stops, [fault for fault in faults if not fault.stops])
     twins = {fault.stem for fault in between if fault.kind == "duplicate" and fault.stem is not None}
     return dataset, train.without(twins) if twins else train, val
+
+
+def open_cache(config: RunConfig, dataset: Dataset, split: str, console: Console) -> PixelCache:
+    """The pixel cache of "train", with masks at the size of the images, or of "val", at their own.
+
+    Raises:
+        FaultsError, InputError: as :meth:`PixelCache.open`.
+    """
+    return PixelCache.open(
+        dataset,
+        split,
+        config.data.policy,
+        mask_size="image" if split == "train" else "own",
+        folder=cache_folder(config),
+        workers=decoding_threads(),
+        progress=not console.quiet,
+        skip_bad=config.data.skip_bad,
+    )
 
 
 def _all_faults(dataset: Dataset, console: Console) -> FaultsError:

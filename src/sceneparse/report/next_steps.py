@@ -1,0 +1,197 @@
+"""What to collect or correct next, in sentences that follow from the numbers; none where they say nothing.
+
+A threshold decides only whether a sentence is worth its line; the sentence itself gives the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sceneparse.evaluation.reading import costliest_confusions
+from sceneparse.report.classes import NO_CLASS, Classes
+from sceneparse.report.findings import Findings
+from sceneparse.report.markup import chip, count, percent, text
+
+WEAK_IOU = 0.7
+"""Classes below this, among the lowest, are looked into."""
+
+FEW_IMAGES = 0.2
+"""Part of the training images: in fewer, a class is called rare."""
+
+FEW_PIXELS = 0.01
+"""Part of the training pixels."""
+
+OFTEN = 0.1
+"""Part of a class that is taken for one other."""
+
+THIN = 0.5
+"""Part of a class that lies in the narrowest band around boundaries."""
+
+COSTLY = 0.005
+"""Gain of mean IoU from which a confusion is named."""
+
+UNSURE_GAP = 0.02
+"""Difference of confidence and accuracy that is named."""
+
+
+def next_steps(classes: Classes | None, findings: Findings | None) -> str:
+    """A list; empty where there is nothing to say."""
+    if classes is None:
+        return ""
+    groups = [
+        ("Weakest classes", _weak_classes(classes, findings)),
+        ("What costs most", _costliest(classes)),
+        ("Where", _where(findings) if findings else []),
+        ("Look at", _look_at(classes, findings) if findings else []),
+        ("How sure", _how_sure(findings) if findings else []),
+    ]
+    lines = "".join(
+        f"<dt>{title}</dt><dd><ul>{''.join(f'<li>{line}</li>' for line in found)}</ul></dd>"
+        for title, found in groups
+        if found
+    )
+    return f'<dl class="steps">{lines}</dl>' if lines else ""
+
+
+def named(classes: Classes, index: int) -> str:
+    """A class with its colour, or "no class"."""
+    if index >= classes.count:
+        return NO_CLASS
+    return f"{chip(classes.colors[index])}{text(classes.names[index])}"
+
+
+def points(gain: float) -> str:
+    """A difference of fractions in points."""
+    return f"{100 * gain:.1f}\u00a0points"
+
+
+# ---------------------------------------------------------------------- weak classes
+
+
+def _weak_classes(classes: Classes, findings: Findings | None) -> list[str]:
+    lines = []
+    for i in classes.worst:
+        iou = classes.iou[i]
+        if iou is None or iou >= WEAK_IOU:
+            continue
+        facts = [fact for find in _REASONS for fact in find(classes, findings, i)]
+        said = f"{'; '.join(facts)}." if facts else "nothing stands out: it is taken for many classes."
+        lines.append(f"<b>{named(classes, i)}</b> IoU {percent(iou, 1)}: {said}")
+    return lines
+
+
+def _training(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+    train = findings.train if findings else None
+    if train is None or not train.pixels.any():
+        return []
+    if not train.pixels[i]:
+        return ["not in the training split at all: <em>put pictures of it there</em>"]
+    share, images = float(train.pixels[i] / train.pixels.sum()), int(train.containing[i])
+    there = f"in {count(images)} of {count(train.images)} training images, {percent(share)} of their pixels"
+    if images < FEW_IMAGES * train.images:
+        return [f"rare, {there}: <em>collect more pictures of it</em>"]
+    return [f"few pixels, {there}"] if share < FEW_PIXELS else []
+
+
+def _confused(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+    if classes.matrix is None:
+        return []
+    facts = []
+    missed, false = classes.matrix[i].copy(), classes.matrix[:, i].copy()
+    total, predicted = missed.sum(), false.sum()
+    missed[i] = false[i] = 0
+    j = int(missed.argmax())
+    if missed[j] > OFTEN * total:
+        facts.append(f"{percent(missed[j] / total, 0)} of it is taken for {named(classes, j)}")
+    j = int(false.argmax())
+    if false[j] > OFTEN * predicted:
+        facts.append(f"{percent(false[j] / predicted, 0)} of what is called so is {named(classes, j)}")
+    return facts
+
+
+def _thin(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+    if findings is None or not findings.true[:, i].sum():
+        return []
+    near, all_of_it = int(findings.true[0, i]), int(findings.true[:, i].sum())
+    if near < THIN * all_of_it:
+        return []
+    return [
+        f"thin: {percent(near / all_of_it, 0)} of it lies within {findings.widths[0]} pixels of a boundary: "
+        "<em>train on larger pictures, or with a head of finer stride</em>"
+    ]
+
+
+_REASONS: tuple[Callable[[Classes, Findings | None, int], list[str]], ...] = (_training, _thin, _confused)
+
+
+# ---------------------------------------------------------------------- the rest
+
+
+def _costliest(classes: Classes) -> list[str]:
+    if classes.matrix is None or not classes.matrix.any():
+        return []
+    lines = []
+    for pair in costliest_confusions(classes.matrix, classes.matrix, 3):
+        i, j = int(pair["truth"]), int(pair["prediction"])
+        if pair["gain"] < COSTLY:
+            break
+        lines.append(
+            f"{named(classes, i)} taken for {named(classes, j)}: without it the mean IoU would be "
+            f"<b>{points(pair['gain'])}</b> higher."
+        )
+    return lines
+
+
+def _where(findings: Findings) -> list[str]:
+    """Whether mistakes are at outlines or inside."""
+    near = slice(0, 2)
+    wrong = (findings.true - findings.right).sum(1)
+    total, width = int(wrong.sum()), findings.widths[1]
+    if not total:
+        return []
+    part, share = wrong[near].sum() / total, findings.within(near).share
+    if part >= 0.6:
+        meaning = "mostly outlines, not things, are wrong"
+    elif part <= 0.4:
+        meaning = "mostly things, not outlines, are wrong"
+    else:
+        return []
+    return [
+        f"{percent(part, 0)} of the wrong pixels lie within {width} pixels of a boundary, where "
+        f"{percent(share, 0)} of all pixels are: {meaning}."
+    ]
+
+
+def _look_at(classes: Classes, findings: Findings) -> list[str]:
+    lines = []
+    worst = [mistake for mistake in findings.worst if (mistake.gain or 0) > 0][:3]
+    if worst:
+        names = ", ".join(f'<a href="#worst">{text(mistake.name)}</a>' for mistake in worst)
+        lines.append(f"{names}: {'these images cost' if len(worst) > 1 else 'this image costs'} most.")
+    if findings.regions:
+        first = findings.regions[0]
+        cases = len(findings.regions)
+        which = "In one place" if cases == 1 else f"In {cases} places"
+        lines.append(
+            f'{which} the network is sure and <a href="#regions">the label says otherwise</a>: wrong labels, '
+            f"or what it has learned wrongly. The largest is {named(classes, first.truth)}, which it calls "
+            f"{named(classes, first.prediction)}, {percent(first.share, 1)} of {text(first.name)}."
+        )
+    return lines
+
+
+def _how_sure(findings: Findings) -> list[str]:
+    if findings.calibration is None or not findings.calibration.pixels.any():
+        return []
+    gap, error = findings.calibration.overconfidence, findings.calibration.expected_error
+    right = findings.calibration.right.sum() / findings.calibration.pixels.sum()
+    figures = f"{percent(float(right + gap), 1)} sure on average, right in {percent(float(right), 1)}"
+    if gap >= UNSURE_GAP:
+        return [f"Too sure of itself: {figures}. Its confidence should not be taken as a probability."]
+    if gap <= -UNSURE_GAP:
+        return [f"Less sure than it could be: {figures}."]
+    if error >= UNSURE_GAP and np.isfinite(error):
+        return [f"Sure in the wrong places: confidence and accuracy differ by {points(error)} on average."]
+    return []

@@ -109,7 +109,7 @@ class WinogradConvolution(nn.Module):
         return winograd.conv3x3(x, self.packed, self.bias, self.out_channels, self.relu)
 
 
-def can_pack(dtype: torch.dtype = torch.float32) -> bool:
+def can_pack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch and this processor have what :class:`OneDNNConvolution` calls."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
@@ -122,7 +122,6 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
     return dtype == torch.float32
 
 
-@torch.no_grad()
 def packed(network: Rewritten, size_hw: tuple[int, int]) -> Rewritten:
     """A folded network packed for the processor.
 
@@ -132,29 +131,46 @@ def packed(network: Rewritten, size_hw: tuple[int, int]) -> Rewritten:
         size_hw: usual size of its input, normalized images (B, 3, H, W). Others are right too.
     """
     assert isinstance(network.body, nn.Module)
-    sizes = _input_sizes(network.body, network.geometry.padded(size_hw))
-    return Rewritten(_packed(network.body, sizes), network.geometry, network.kernel).eval()
+    body = with_packed(network.body, network.geometry.padded(size_hw), onednn=can_pack(_dtype(network.body)))
+    return Rewritten(body, network.geometry, network.kernel).eval()
 
 
-def _packed(body: nn.Module, sizes: dict[nn.Module, tuple[int, int]]) -> nn.Module:
+@torch.no_grad()
+def with_packed(body: nn.Module, size_hw: tuple[int, int], *, onednn: bool) -> nn.Module:
+    """``body``, rewritten, with its convolutions by the fastest code.
+
+    Args:
+        body: of a folded network.
+        size_hw: usual size of its input, padded images.
+        onednn: also oneDNN's, without which PyTorch's own stay.
+    """
+    sizes = _input_sizes(body, size_hw)
+
+    def best(conv: nn.Conv2d, activation: Activation) -> nn.Module:
+        return _best(conv, activation, sizes.get(conv), onednn)
+
     if isinstance(body, fx.GraphModule):
-        _join_activations(body, sizes)
-    # The others: shared, or in code that could not be traced.
+        _join_activations(body, best)
+    # The others: shared, without an activation, or in code that could not be traced.
     for name, layer in list(body.named_modules()):
         if type(layer) is nn.Conv2d and name:
-            set_module(body, name, _best(layer, Activation(), sizes.get(layer)))
+            set_module(body, name, best(layer, Activation()))
     return body
 
 
-def _join_activations(body: fx.GraphModule, sizes: dict[nn.Module, tuple[int, int]]) -> None:
+def _dtype(body: nn.Module) -> torch.dtype:
+    return next(body.parameters()).dtype
+
+
+def _join_activations(body: fx.GraphModule, best: Callable[[nn.Conv2d, Activation], nn.Module]) -> None:
     """Convolutions with an activation behind them become one layer."""
     for node, conv in own_convolutions(body).items():
         (after,) = node.users
         activation = _activation(body, after)
         if activation is None:
             continue
-        made = _best(conv, activation, sizes.get(conv))
-        if type(made) is nn.Conv2d:
+        made = best(conv, activation)
+        if made is conv:
             continue
         set_module(body, str(node.target), made)
         after.replace_all_uses_with(node)
@@ -174,14 +190,16 @@ def _activation(body: fx.GraphModule, node: fx.Node) -> Activation | None:
     return None
 
 
-def _best(conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None) -> nn.Module:
+def _best(
+    conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None, onednn: bool
+) -> nn.Module:
     """The fastest code for a convolution; the convolution itself where there is none or it has no such
     activation."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return conv
     if input_hw is not None and activation in (Activation(), _RELU) and _for_winograd(conv, input_hw):
         return WinogradConvolution(conv, activation == _RELU)
-    return OneDNNConvolution(conv, activation, input_hw) if can_pack(conv.weight.dtype) else conv
+    return OneDNNConvolution(conv, activation, input_hw) if onednn else conv
 
 
 def _for_winograd(conv: nn.Conv2d, input_hw: tuple[int, int]) -> bool:
@@ -204,8 +222,7 @@ def _input_sizes(body: nn.Module, size_hw: Sequence[int]) -> dict[nn.Module, tup
     state = {name: t.to("meta") for name, t in (*body.named_parameters(), *body.named_buffers())}
     hooks = [m.register_forward_pre_hook(note) for m in body.modules() if isinstance(m, nn.Conv2d)]
     try:
-        dtype = next(body.parameters()).dtype
-        image = torch.empty(1, 3, *size_hw, device="meta", dtype=dtype)
+        image = torch.empty(1, 3, *size_hw, device="meta", dtype=_dtype(body))
         torch.func.functional_call(body, state, (image,))
     except (RuntimeError, NotImplementedError):
         pass  # code that computes with other tensors of its own: sizes only help to choose

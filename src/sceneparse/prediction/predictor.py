@@ -34,14 +34,23 @@ class Predictor:
         model: (B, 3, H, W) normalized to (B, K, H, W) logits.
         bundle: classes and preprocessing.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        engine: how the model computes, in words.
 
     Raises:
         InputError: no such device.
     """
 
-    def __init__(self, model: Network | Rewritten, bundle: Bundle, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Network | Rewritten,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        engine: str = "eager",
+    ) -> None:
         self.device = _device(device)
         self.bundle = bundle
+        self.engine = engine
         self.model = model.eval().to(self.device)
         self.model.to(memory_format=torch.channels_last)
 
@@ -58,7 +67,7 @@ class Predictor:
     @property
     def takes_several(self) -> bool:
         """Whether several threads predict sooner, with a picture each, than one after the other."""
-        return self.device.type == "cpu"
+        return self.device.type == "cpu" and getattr(self.model, "takes_several", True) is True
 
     def picture_bytes(
         self, size_hw: tuple[int, int], *, scales: Sequence[float] = (1.0,), flip: bool = False
@@ -169,8 +178,8 @@ def load(model: str | Path, *, device: str = "auto", engine: str = "auto") -> Pr
     Raises:
         InputError: no model there, damaged files, no such device or engine.
     """
-    network, bundle = load_engine(model, _device(device), engine)
-    return Predictor(network, bundle, device=device)
+    found = load_engine(model, _device(device), engine)
+    return Predictor(found.network, found.bundle, device=device, engine=found.said)
 
 
 def check_options(tile: str | int, scales: Sequence[float]) -> None:

@@ -5,14 +5,19 @@ Shapes: B batch, C channels of the scores, K classes, H,W image, h,w scores.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sceneparse.models import Network
 from sceneparse.models.upsample import Upsampling
+
+_GEOMETRY, _KERNEL = "geometry.json", "kernel.safetensors"
 
 _SIZES = ((1, 1), (33, 65), (64, 96))
 
@@ -47,15 +52,38 @@ class Rewritten(nn.Module):
         geometry: of the network it stands for.
         kernel: of its last upsampling where that is learned, see
             :class:`~sceneparse.models.upsample.Upsampling`.
+        takes_several: whether several threads may well compute a picture each; otherwise they wait.
     """
 
     kernel: Tensor | None
 
-    def __init__(self, body: Callable[[Tensor], Tensor], geometry: Geometry, kernel: Tensor | None) -> None:
+    def __init__(
+        self,
+        body: Callable[[Tensor], Tensor],
+        geometry: Geometry,
+        kernel: Tensor | None,
+        *,
+        takes_several: bool = True,
+    ) -> None:
         super().__init__()
+        self.takes_several = takes_several
         self.body = body
         self.geometry = geometry
         self.register_buffer("kernel", None if kernel is None else kernel.detach())
+
+    def save(self, folder: Path) -> None:
+        """Write all but the body into ``folder``."""
+        (folder / _GEOMETRY).write_text(json.dumps(asdict(self.geometry)) + "\n", encoding="utf-8")
+        if self.kernel is not None:
+            save_file({"kernel": self.kernel.contiguous()}, folder / _KERNEL)
+
+    @classmethod
+    def load(cls, body: Callable[[Tensor], Tensor], folder: Path) -> Rewritten:
+        """What :meth:`save` wrote into ``folder``, around the body of a runtime with threads of its own."""
+        geometry = Geometry(**json.loads((folder / _GEOMETRY).read_text(encoding="utf-8")))
+        learned = (folder / _KERNEL).is_file()
+        kernel = load_file(folder / _KERNEL)["kernel"] if learned else None
+        return cls(body, geometry, kernel, takes_several=False)
 
     def scores(self, images: Tensor) -> Tensor:
         """What the last upsampling starts from: (B, C, h, w)."""

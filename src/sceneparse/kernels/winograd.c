@@ -22,7 +22,7 @@
 #define MR 14
 #define NV 2
 #elif LANES == 4 && defined(__aarch64__)
-#define MR 6
+#define MR 5
 #define NV 4
 #else
 #define MR 6
@@ -41,9 +41,11 @@ typedef struct {
     int64_t threads;
     int64_t batch, channels, outs, height, width;
     const float *x;      /* (B, H, W, C) */
-    const float *packed; /* by sceneparse_conv3x3_pack */
-    const float *bias;   /* (K) or null */
-    float *y;            /* (B, H, W, K) */
+    const float *mask;   /* like x, or null: x counts where this is not 0 or less */
+    const float *packed; /* by sceneparse_conv3x3_pack; null: pack says how */
+    const struct Pack *pack;
+    const float *bias; /* (K) or null */
+    float *y;          /* (B, H, W, K) */
     int64_t relu;
 } Conv;
 
@@ -104,12 +106,13 @@ int64_t sceneparse_conv3x3_packed(int64_t channels, int64_t outs) {
     return PLACES * packed_of(channels, outs).place;
 }
 
-typedef struct {
+typedef struct Pack {
     Parallel parallel;
     int64_t threads;
     int64_t channels, outs; /* of the convolution that it is packed for */
-    const float *weight;    /* (K, C, 3, 3); turned: (C, K, 3, 3), for the gradient of the input */
-    int64_t turned;
+    const float *weight;    /* (K, C, 3, 3) */
+    int64_t by_k, by_c, by_y, by_x; /* in floats */
+    int64_t turned; /* by half a turn: (K, C) are (C, K) of a convolution whose input's gradient is wanted */
     float *packed;
 } Pack;
 
@@ -122,14 +125,18 @@ static void pack_part(const void *what, int64_t index, int64_t worker) {
     int64_t parts = (p.depth + PACK_ROWS - 1) / PACK_ROWS, panel = index / parts;
     int64_t begin = index % parts * PACK_ROWS, end = begin + PACK_ROWS;
     if (end > p.depth) end = p.depth;
-    int64_t by_k = job->turned ? 9 : job->channels * 9, by_c = job->turned ? job->outs * 9 : 9;
     int64_t lanes = job->outs - panel * NR < NR ? job->outs - panel * NR : NR;
     float taps[9][NR] = {{0}};
+    int64_t tap_at[9];
+    for (int64_t i = 0; i < 9; i++) {
+        int64_t y = i / 3, x = i % 3;
+        tap_at[i] = job->turned ? (2 - y) * job->by_y + (2 - x) * job->by_x : y * job->by_y + x * job->by_x;
+    }
     for (int64_t c = begin; c < end; c++) {
         if (c >= job->channels) memset(taps, 0, sizeof taps);
-        const float *from = job->weight + panel * NR * by_k + c * by_c;
+        const float *from = job->weight + panel * NR * job->by_k + c * job->by_c;
         for (int64_t k = 0; k < lanes && c < job->channels; k++)
-            for (int i = 0; i < 9; i++) taps[job->turned ? 8 - i : i][k] = from[k * by_k + i];
+            for (int i = 0; i < 9; i++) taps[i][k] = from[k * job->by_k + tap_at[i]];
         float *to = job->packed + panel * p.panel + c * NR;
         for (int v = 0; v < NR; v += LANES) {
             vec half[3][6];
@@ -202,14 +209,26 @@ static Block make_block(const Conv *job, float *memory, int64_t first, int64_t t
     return block;
 }
 
-/* Six by six vectors to their values at the places. from: one pointer for each, by columns. */
-static void input_tile(const float *const *from, int64_t c, float *to, int64_t place) {
+/* Where to read: pointers to the pixels of a tile, by columns, and to those of the mask. */
+typedef struct {
+    const float *at[PLACES], *mask[PLACES];
+} Pixels;
+
+INLINE vec pixel(const Pixels *from, int i, int64_t c, int masked) {
+    vec all = load(from->at[i] + c);
+    if (!masked) return all;
+    return choose(load(from->mask[i] + c) <= 0.0f, splat(0), all); /* as PyTorch's ReLU: NaN lets it pass */
+}
+
+/* Six by six vectors to their values at the places. */
+INLINE void input_points(const Pixels *from, int64_t c, float *to, int64_t place, int masked) {
     vec half[6][6];
 #pragma GCC unroll 1
-    for (int x = 0; x < 6; x++, from += 6) {
-        vec column[6];
-        input_at(column, load(from[0] + c), load(from[1] + c), load(from[2] + c), load(from[3] + c),
-                 load(from[4] + c), load(from[5] + c));
+    for (int x = 0; x < 6; x++) {
+        vec column[6], d[6];
+#pragma GCC unroll 6
+        for (int y = 0; y < 6; y++) d[y] = pixel(from, 6 * x + y, c, masked);
+        input_at(column, d[0], d[1], d[2], d[3], d[4], d[5]);
 #pragma GCC unroll 6
         for (int y = 0; y < 6; y++) half[y][x] = column[y];
     }
@@ -222,44 +241,67 @@ static void input_tile(const float *const *from, int64_t c, float *to, int64_t p
     }
 }
 
-/* Pointers to size x size pixels from (shift, shift) of a tile on, by columns; zeros beyond the border. */
-static void pixels(const float **from, const float *images, const Conv *job, Tile tile, int64_t channels,
-                   int64_t shift, int64_t size, const float *zeros) {
-    const float *image = images + tile.b * job->height * job->width * channels;
-    for (int64_t x = tile.x + shift; x < tile.x + shift + size; x++)
-        for (int64_t y = tile.y + shift; y < tile.y + shift + size; y++) {
-            int there = y >= 0 && x >= 0 && y < job->height && x < job->width;
-            *from++ = there ? image + (y * job->width + x) * channels : zeros;
-        }
+static void input_plain(const Pixels *from, int64_t c, float *to, int64_t place) {
+    input_points(from, c, to, place, 0);
 }
 
-/* The last channels, where they fill no vector: a copy, filled up with zeros. */
-static void tail_of(const float **tail, float whole[][LANES], const float *const *from, int n, int64_t c,
-                    int64_t lanes) {
+static void input_masked(const Pixels *from, int64_t c, float *to, int64_t place) {
+    input_points(from, c, to, place, 1);
+}
+
+/* The size x size pixels from (shift, shift) of a tile on; zeros beyond the border. */
+static void find_pixels(Pixels *from, const float *images, const float *mask, const Conv *job, Tile tile,
+                        int64_t channels, int64_t shift, int64_t size, const float *zeros) {
+    for (int64_t i = 0; i < size * size; i++) {
+        int64_t y = tile.y + shift + i % size, x = tile.x + shift + i / size;
+        int64_t at = ((tile.b * job->height + y) * job->width + x) * channels;
+        int there = y >= 0 && x >= 0 && y < job->height && x < job->width;
+        from->at[i] = there ? images + at : zeros;
+        from->mask[i] = there && mask ? mask + at : zeros;
+    }
+}
+
+/* The last channels, where they fill no vector: copied, and filled up with zeros. */
+typedef struct {
+    Pixels pixels;
+    float at[PLACES][LANES], mask[PLACES][LANES];
+} Tail;
+
+static void make_tail(Tail *tail, const Pixels *from, int n, int64_t c, int64_t lanes) {
+    memset(tail, 0, sizeof *tail);
     for (int i = 0; i < n; i++) {
-        memset(whole[i], 0, sizeof whole[i]);
-        tail[i] = whole[i];
-        for (int64_t j = 0; j < lanes; j++) whole[i][j] = from[i][c + j];
+        tail->pixels.at[i] = tail->at[i], tail->pixels.mask[i] = tail->mask[i];
+        for (int64_t j = 0; j < lanes; j++) {
+            tail->at[i][j] = from->at[i][c + j];
+            tail->mask[i][j] = from->mask[i][c + j];
+        }
+    }
+}
+
+static void input_tile(const Pixels *from, int64_t c, int64_t channels, float *to, int64_t place, int masked) {
+    void (*const points)(const Pixels *, int64_t, float *, int64_t) = masked ? input_masked : input_plain;
+    if (c + LANES <= channels) {
+        points(from, c, to, place);
+    } else {
+        Tail tail;
+        make_tail(&tail, from, PLACES, c, channels - c);
+        points(&tail.pixels, 0, to, place);
     }
 }
 
 /* Tiles of a group to V. */
 static void block_input(const Block *block, int64_t group) {
     const Conv *job = block->job;
-    const float *from[MR][PLACES], *tail[PLACES];
-    float whole[PLACES][LANES];
+    Pixels from[MR];
     int64_t begin = group_begin(block, group), rows = group_begin(block, group + 1) - begin;
-    int64_t channels = job->channels;
     for (int64_t r = 0; r < rows; r++)
-        pixels(from[r], job->x, job, tile_at(job, block->first + begin + r), channels, -1, 6, block->zeros);
+        find_pixels(&from[r], job->x, job->mask, job, tile_at(job, block->first + begin + r), job->channels, -1,
+                    6, block->zeros);
     for (int64_t deep = 0; deep < block->weights.depth; deep += DEEP)
         for (int64_t r = 0; r < rows; r++) {
             float *to = block->v + group * block->v_group + deep * MR + r * DEEP;
-            for (int64_t c = deep; c < deep + DEEP; c += LANES, to += LANES) {
-                int fits = c + LANES <= channels;
-                if (!fits) tail_of(tail, whole, from[r], PLACES, c, channels - c);
-                input_tile(fits ? from[r] : tail, fits ? c : 0, to, block->v_place);
-            }
+            for (int64_t c = 0; c < DEEP; c += LANES)
+                input_tile(&from[r], deep + c, job->channels, to + c, block->v_place, job->mask != NULL);
         }
 }
 
@@ -294,8 +336,10 @@ INLINE void product(const int rows, const float *a, const float *b, int64_t dept
 #define EACH_ROWS \
     ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) \
     ROWS(13) ROWS(14)
-#else
+#elif MR == 6
 #define EACH_ROWS ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
+#else
+#define EACH_ROWS ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5)
 #endif
 
 /* One function for each number of rows, so that the sums stay in registers. */
@@ -429,20 +473,28 @@ static int64_t most_tiles(int64_t weights) {
     return most < 2 * MR ? 2 * MR : most > 36 ? 36 : most;
 }
 
-int sceneparse_conv3x3(const Conv *job) {
+int sceneparse_conv3x3(const Conv *given) {
+    Conv with_packed = *given;
+    const Conv *job = &with_packed;
     int64_t tiles = count_tiles(job), threads = job->parallel ? job->threads : 1;
     int large = job->channels * job->outs > 256 * 256;
     int64_t most = most_tiles(job->channels * job->outs), blocks = (tiles + most - 1) / most;
     int together = threads > 1 && (large || blocks < 2 * threads);
     int64_t floats = (block_floats(job, (tiles + blocks - 1) / blocks) + PAD - 1) / PAD * PAD;
-    float *memory = take(floats * (together ? 1 : threads));
+    int64_t own = job->packed ? 0 : sceneparse_conv3x3_packed(job->channels, job->outs);
+    float *memory = take(own + floats * (together ? 1 : threads)), *of_blocks = memory + own;
     if (!memory) return NO_MEMORY;
+    if (own) {
+        Pack pack = *job->pack;
+        with_packed.packed = pack.packed = memory;
+        sceneparse_conv3x3_pack(&pack);
+    }
     large_pages(job->y, sizeof(float) * (size_t)(job->batch * job->height * job->width * job->outs));
-    Blocks all = {job, blocks, tiles, memory, floats};
+    Blocks all = {job, blocks, tiles, of_blocks, floats};
     if (!together) share(job->parallel, threads, whole_block, &all, blocks);
     for (int64_t i = 0; i < blocks && together; i++) {
         int64_t first = tiles * i / blocks, end = tiles * (i + 1) / blocks;
-        Block block = make_block(job, memory, first, end - first);
+        Block block = make_block(job, of_blocks, first, end - first);
         share(job->parallel, threads, input_task, &block, block.groups);
         share(job->parallel, threads, multiply_task, &block, PLACES * parts_of(threads, block.weights.panels));
         share(job->parallel, threads, output_task, &block, block.groups);
@@ -459,8 +511,10 @@ typedef struct {
     int64_t batch, channels, outs, height, width;
     const float *x;    /* (B, H, W, C) */
     const float *grad; /* (B, H, W, K) */
+    const float *mask; /* like grad, or null: grad counts where this is not 0 or less */
     float *weight;     /* (K, C, 3, 3) */
-    float *bias;       /* (K) */
+    int64_t by_k, by_c, by_y, by_x; /* in floats */
+    float *bias; /* (K) */
 } WeightGrad;
 
 #define STRIP 8   /* tiles that are transformed as one task */
@@ -498,16 +552,18 @@ INLINE void weight_from(vec out[3], vec u0, vec u1, vec u2, vec u3, vec u4, vec 
     out[2] = 0.5f * even_a + (2.0f * even_b + u5);
 }
 
-/* Four by four vectors to their values at the places, and their sum. from: one pointer for each, by columns. */
-static vec grad_tile(const float *const *from, int64_t c, float *to, int64_t place) {
+/* Four by four vectors to their values at the places, and their sum. */
+INLINE vec grad_points(const Pixels *from, int64_t c, float *to, int64_t place, int masked) {
     vec half[6][4], sum = {};
-    for (int x = 0; x < 4; x++, from += 4) {
-        vec column[6], y0 = load(from[0] + c), y1 = load(from[1] + c), y2 = load(from[2] + c);
-        vec y3 = load(from[3] + c);
-        sum += (y0 + y1) + (y2 + y3);
-        grad_at(column, y0, y1, y2, y3);
+#pragma GCC unroll 1
+    for (int x = 0; x < 4; x++) {
+        vec column[6], y[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) y[i] = pixel(from, 4 * x + i, c, masked);
+        sum += (y[0] + y[1]) + (y[2] + y[3]);
+        grad_at(column, y[0], y[1], y[2], y[3]);
 #pragma GCC unroll 6
-        for (int y = 0; y < 6; y++) half[y][x] = column[y];
+        for (int i = 0; i < 6; i++) half[i][x] = column[i];
     }
 #pragma GCC unroll 1
     for (int y = 0; y < 6; y++, to += 6 * place) {
@@ -519,6 +575,22 @@ static vec grad_tile(const float *const *from, int64_t c, float *to, int64_t pla
     return sum;
 }
 
+static vec grad_plain(const Pixels *from, int64_t c, float *to, int64_t place) {
+    return grad_points(from, c, to, place, 0);
+}
+
+static vec grad_masked(const Pixels *from, int64_t c, float *to, int64_t place) {
+    return grad_points(from, c, to, place, 1);
+}
+
+static vec grad_tile(const Pixels *from, int64_t c, int64_t channels, float *to, int64_t place, int masked) {
+    vec (*const points)(const Pixels *, int64_t, float *, int64_t) = masked ? grad_masked : grad_plain;
+    if (c + LANES <= channels) return points(from, c, to, place);
+    Tail tail;
+    make_tail(&tail, from, 16, c, channels - c);
+    return points(&tail.pixels, 0, to, place);
+}
+
 static void grad_strip(const void *what, int64_t index, int64_t worker) {
     (void)worker;
     const Grads *all = what;
@@ -528,19 +600,14 @@ static void grad_strip(const void *what, int64_t index, int64_t worker) {
     memset(sums, 0, sizeof(float) * (size_t)(all->panels * NR));
     for (int64_t t = index * STRIP; t < end; t++) {
         Tile tile = tile_at(&all->sizes, all->first + t);
-        const float *from[PLACES], *tail[PLACES];
-        float whole[PLACES][LANES];
-        pixels(from, job->x, &all->sizes, tile, job->channels, -1, 6, all->zeros);
-        for (int64_t c = 0; c < job->channels; c += LANES) {
-            int fits = c + LANES <= job->channels;
-            if (!fits) tail_of(tail, whole, from, PLACES, c, job->channels - c);
-            input_tile(fits ? from : tail, fits ? c : 0, all->v + t * all->v_row + c, all->v_place);
-        }
-        pixels(from, job->grad, &all->sizes, tile, job->outs, 0, 4, all->zeros);
+        Pixels from;
+        find_pixels(&from, job->x, NULL, &all->sizes, tile, job->channels, -1, 6, all->zeros);
+        for (int64_t c = 0; c < job->channels; c += LANES)
+            input_tile(&from, c, job->channels, all->v + t * all->v_row + c, all->v_place, 0);
+        find_pixels(&from, job->grad, job->mask, &all->sizes, tile, job->outs, 0, 4, all->zeros);
         for (int64_t k = 0; k < job->outs; k += LANES) {
-            int fits = k + LANES <= job->outs;
-            if (!fits) tail_of(tail, whole, from, 16, k, job->outs - k);
-            vec sum = grad_tile(fits ? from : tail, fits ? k : 0, all->z + t * all->z_row + k, all->z_place);
+            float *to = all->z + t * all->z_row + k;
+            vec sum = grad_tile(&from, k, job->outs, to, all->z_place, job->mask != NULL);
             store(sums + k, load(sums + k) + sum);
         }
     }
@@ -635,7 +702,8 @@ static void grad_unpack(const void *what, int64_t index, int64_t worker) {
         }
         for (int64_t k = 0; k < lanes; k++)
             for (int i = 0; i < 9; i++)
-                job->weight[((panel * NR + k) * job->channels + c) * 9 + i] = taps[i][k];
+                job->weight[(panel * NR + k) * job->by_k + c * job->by_c + i / 3 * job->by_y +
+                            i % 3 * job->by_x] = taps[i][k];
     }
 }
 
@@ -683,7 +751,8 @@ int sceneparse_conv3x3_self_test(void) {
     for (int i = 0; i < K * C * 9; i++) (&weight[0][0][0][0])[i] = (float)(i * 5 % 13 - 6);
     float *packed = malloc(sizeof(float) * (size_t)sceneparse_conv3x3_packed(C, K));
     if (!packed) return 1;
-    Pack pack = {.channels = C, .outs = K, .weight = &weight[0][0][0][0], .packed = packed};
+    Pack pack = {.channels = C, .outs = K, .weight = &weight[0][0][0][0], .by_k = C * 9, .by_c = 9, .by_y = 3,
+                 .by_x = 1, .packed = packed};
     sceneparse_conv3x3_pack(&pack);
     Conv conv = {.batch = 1, .channels = C, .outs = K, .height = H, .width = W, .x = &x[0][0][0],
                  .packed = packed, .y = &y[0][0][0]};

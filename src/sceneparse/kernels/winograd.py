@@ -17,24 +17,17 @@ from torch import Tensor, nn
 from sceneparse.errors import InputError
 from sceneparse.kernels.compiler import kernels, torch_threads
 
+_STRIDES = tuple((name, ctypes.c_int64) for name in ("by_k", "by_c", "by_y", "by_x"))
 
-class _Convolution(ctypes.Structure):
-    """``Conv`` of winograd.c."""
-
-    _fields_ = (
-        ("parallel", ctypes.c_void_p),
-        ("threads", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("outs", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("x", ctypes.c_void_p),
-        ("packed", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("y", ctypes.c_void_p),
-        ("relu", ctypes.c_int64),
-    )
+_SIZES = (
+    ("parallel", ctypes.c_void_p),
+    ("threads", ctypes.c_int64),
+    ("batch", ctypes.c_int64),
+    ("channels", ctypes.c_int64),
+    ("outs", ctypes.c_int64),
+    ("height", ctypes.c_int64),
+    ("width", ctypes.c_int64),
+)
 
 
 class _Packing(ctypes.Structure):
@@ -46,8 +39,24 @@ class _Packing(ctypes.Structure):
         ("channels", ctypes.c_int64),
         ("outs", ctypes.c_int64),
         ("weight", ctypes.c_void_p),
+        *_STRIDES,
         ("turned", ctypes.c_int64),
         ("packed", ctypes.c_void_p),
+    )
+
+
+class _Convolution(ctypes.Structure):
+    """``Conv`` of winograd.c."""
+
+    _fields_ = (
+        *_SIZES,
+        ("x", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
+        ("packed", ctypes.c_void_p),
+        ("pack", ctypes.POINTER(_Packing)),
+        ("bias", ctypes.c_void_p),
+        ("y", ctypes.c_void_p),
+        ("relu", ctypes.c_int64),
     )
 
 
@@ -55,16 +64,12 @@ class _WeightGradient(ctypes.Structure):
     """``WeightGrad`` of winograd.c."""
 
     _fields_ = (
-        ("parallel", ctypes.c_void_p),
-        ("threads", ctypes.c_int64),
-        ("batch", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("outs", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
+        *_SIZES,
         ("x", ctypes.c_void_p),
         ("grad", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
         ("weight", ctypes.c_void_p),
+        *_STRIDES,
         ("bias", ctypes.c_void_p),
     )
 
@@ -102,19 +107,9 @@ def packed(weight: Tensor, *, turned: bool = False) -> Tensor:
 @torch.library.custom_op("sceneparse::pack3x3", mutates_args=(), device_types="cpu")
 def pack3x3(weight: Tensor, turned: bool) -> Tensor:
     """See :func:`packed`."""
-    _check(weight)
-    weight = weight.contiguous()
-    outs, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
+    job = _packing(weight, turned)
     found = _pack3x3_like(weight, turned)
-    job = _Packing(
-        parallel=torch_threads(),
-        threads=torch.get_num_threads(),
-        channels=channels,
-        outs=outs,
-        weight=weight.data_ptr(),
-        turned=turned,
-        packed=found.data_ptr(),
-    )
+    job.packed = found.data_ptr()
     _library().sceneparse_conv3x3_pack(ctypes.byref(job))
     return found
 
@@ -139,90 +134,149 @@ def conv3x3(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, r
     Returns:
         float32 (B, K, H, W), channels-last.
     """
-    _check(x)
-    x = x.contiguous(memory_format=torch.channels_last)
-    batch, channels, height, width = x.shape
     assert packed.dtype == torch.float32, packed.dtype
-    assert packed.numel() == _library().sceneparse_conv3x3_packed(channels, out_channels)
-    if bias is not None:
-        assert (bias.dtype, *bias.shape) == (torch.float32, out_channels), bias
-        bias = bias.contiguous()
-    found = _conv3x3_like(x, packed, bias, out_channels, relu)
-    if not found.numel():
-        return found
-    job = _Convolution(
-        parallel=torch_threads(),
-        threads=torch.get_num_threads(),
-        batch=batch,
-        channels=channels,
-        outs=out_channels,
-        height=height,
-        width=width,
-        x=x.data_ptr(),
-        packed=packed.data_ptr(),
-        bias=None if bias is None else bias.data_ptr(),
-        y=found.data_ptr(),
-        relu=relu,
-    )
-    _run("sceneparse_conv3x3", job)
-    return found
+    assert packed.numel() == _library().sceneparse_conv3x3_packed(x.shape[1], out_channels)
+    return _convolve(_Convolution(packed=packed.data_ptr(), relu=relu), x, bias, out_channels)
 
 
 @conv3x3.register_fake
 def _conv3x3_like(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, relu: bool) -> Tensor:
-    size = (x.shape[0], out_channels, *x.shape[2:])
+    return _result(x, out_channels)
+
+
+@torch.library.custom_op("sceneparse::conv3x3_unpacked", mutates_args=(), device_types="cpu")
+def conv3x3_unpacked(
+    x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, turned: bool, relu: bool
+) -> Tensor:
+    """As :func:`conv3x3`, for a weight that is used once and then changes.
+
+    Args:
+        x: float32 (B, C, H, W), best channels-last.
+        mask: like x, which counts only where this is not 0 or less.
+        weight: float32 (K, C, 3, 3).
+        bias: float32 (K).
+        turned: the gradient of the input of a convolution: x (B, K, H, W) to (B, C, H, W).
+        relu: replace negative results by 0.
+
+    Returns:
+        float32 (B, K, H, W), channels-last.
+    """
+    job = _Convolution(pack=ctypes.pointer(_packing(weight, turned)), relu=relu)
+    if mask is not None:
+        assert (mask.dtype, mask.shape) == (x.dtype, x.shape), mask.shape
+        mask = mask.contiguous(memory_format=torch.channels_last)
+        job.mask = mask.data_ptr()
+    assert x.shape[1] == job.pack.contents.channels, (x.shape, weight.shape)
+    return _convolve(job, x, bias, job.pack.contents.outs)
+
+
+@conv3x3_unpacked.register_fake
+def _conv3x3_unpacked_like(
+    x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, turned: bool, relu: bool
+) -> Tensor:
+    return _result(x, weight.shape[1] if turned else weight.shape[0])
+
+
+def _packing(weight: Tensor, turned: bool) -> _Packing:
+    _check(weight)
+    outs, channels = weight.shape[:2] if not turned else weight.shape[1::-1]
+    by_k, by_c, by_y, by_x = weight.stride()
+    if turned:
+        by_k, by_c = by_c, by_k
+    return _Packing(
+        parallel=torch_threads(),
+        threads=torch.get_num_threads(),
+        channels=channels,
+        outs=outs,
+        weight=weight.data_ptr(),
+        by_k=by_k,
+        by_c=by_c,
+        by_y=by_y,
+        by_x=by_x,
+        turned=turned,
+    )
+
+
+def _convolve(job: _Convolution, x: Tensor, bias: Tensor | None, outs: int) -> Tensor:
+    """Fill in what all convolutions have, and do it."""
+    _check(x)
+    x = x.contiguous(memory_format=torch.channels_last)
+    if bias is not None:
+        assert (bias.dtype, *bias.shape) == (torch.float32, outs), bias
+        bias = bias.contiguous()
+        job.bias = bias.data_ptr()
+    found = _result(x, outs)
+    job.x, job.y = x.data_ptr(), found.data_ptr()
+    if found.numel():
+        _run("sceneparse_conv3x3", job, x, outs)
+    return found
+
+
+def _result(x: Tensor, outs: int) -> Tensor:
+    size = (x.shape[0], outs, *x.shape[2:])
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @torch.library.custom_op("sceneparse::conv3x3_weight_gradient", mutates_args=(), device_types="cpu")
-def conv3x3_weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+def conv3x3_weight_gradient(
+    x: Tensor, grad: Tensor, mask: Tensor | None, channels_last: bool
+) -> tuple[Tensor, Tensor]:
     """Gradients of the weight and the bias of :func:`conv3x3`.
 
     Args:
         x: float32 (B, C, H, W), best channels-last.
         grad: float32 (B, K, H, W), of the result.
+        mask: like grad, which counts only where this is not 0 or less.
+        channels_last: how the gradient of the weight is to lie in memory.
 
     Returns:
         float32 (K, C, 3, 3) and (K).
     """
     _check(x)
     _check(grad)
-    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad))
-    batch, channels, height, width = x.shape
     outs = grad.shape[1]
-    assert grad.shape == (batch, outs, height, width), (x.shape, grad.shape)
-    weight, bias = _conv3x3_weight_gradient_like(x, grad)
+    assert grad.shape == (x.shape[0], outs, *x.shape[2:]), (x.shape, grad.shape)
+    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad))
+    weight, bias = _conv3x3_weight_gradient_like(x, grad, mask, channels_last)
     if not x.numel():
         return weight.zero_(), bias.zero_()
+    by_k, by_c, by_y, by_x = weight.stride()
     job = _WeightGradient(
-        parallel=torch_threads(),
-        threads=torch.get_num_threads(),
-        batch=batch,
-        channels=channels,
-        outs=outs,
-        height=height,
-        width=width,
         x=x.data_ptr(),
         grad=grad.data_ptr(),
         weight=weight.data_ptr(),
+        by_k=by_k,
+        by_c=by_c,
+        by_y=by_y,
+        by_x=by_x,
         bias=bias.data_ptr(),
     )
-    _run("sceneparse_conv3x3_weight_gradient", job)
+    if mask is not None:
+        assert (mask.dtype, mask.shape) == (grad.dtype, grad.shape), mask.shape
+        mask = mask.contiguous(memory_format=torch.channels_last)
+        job.mask = mask.data_ptr()
+    _run("sceneparse_conv3x3_weight_gradient", job, x, outs)
     return weight, bias
 
 
 @conv3x3_weight_gradient.register_fake
-def _conv3x3_weight_gradient_like(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    outs = grad.shape[1]
-    return x.new_empty(outs, x.shape[1], 3, 3), x.new_empty(outs)
+def _conv3x3_weight_gradient_like(
+    x: Tensor, grad: Tensor, mask: Tensor | None, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    size = (grad.shape[1], x.shape[1], 3, 3)
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=form), x.new_empty(size[0])
 
 
-def _run(name: str, job: ctypes.Structure) -> None:
-    """Do it.
+def _run(name: str, job: _Convolution | _WeightGradient, x: Tensor, outs: int) -> None:
+    """Fill in sizes and threads, and do it.
 
     Raises:
         InputError: out of memory.
     """
+    job.parallel, job.threads = torch_threads(), torch.get_num_threads()
+    job.batch, job.channels, job.height, job.width = x.shape
+    job.outs = outs
     if getattr(_library(), name)(ctypes.byref(job)):
         raise InputError("not enough memory for a convolution", fix="a smaller --batch-size or --size")
 
@@ -239,36 +293,40 @@ def _library() -> ctypes.CDLL:
 
 
 class _Differentiable(torch.autograd.Function):
-    """Saves the input and the weight."""
+    """Saves the input and the weight, and before a ReLU the result."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return conv3x3(x, packed(weight), bias, len(weight), False)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        found = conv3x3_unpacked(x, None, weight, bias, False, relu)
+        ctx.save_for_backward(x, weight, found if relu else None)
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight, mask = ctx.saved_tensors
         of_x = of_weight = of_bias = None
+        grad = grad.contiguous(memory_format=torch.channels_last)  # once for both
         if ctx.needs_input_grad[0]:
-            of_x = conv3x3(grad, packed(weight, turned=True), None, weight.shape[1], False)
+            of_x = conv3x3_unpacked(grad, mask, weight, None, True, False)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            of_weight, of_bias = conv3x3_weight_gradient(x, grad)
-        return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None
+            channels_last = weight.is_contiguous(memory_format=torch.channels_last)
+            of_weight, of_bias = conv3x3_weight_gradient(x, grad, mask, channels_last)
+        return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None, None
 
 
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
     """Convolution with stride 1 and a border of zeros, with gradients.
 
     Args:
         x: float32 (B, C, H, W) on the CPU, best channels-last.
         weight: float32 (K, C, 3, 3).
         bias: float32 (K).
+        relu: replace negative results by 0, without going through memory for it.
 
     Returns:
         float32 (B, K, H, W), channels-last.
     """
-    return _Differentiable.apply(x, weight, bias)
+    return _Differentiable.apply(x, weight, bias, relu)  # type: ignore[no-any-return]
 
 
 class Conv3x3(nn.Conv2d):

@@ -25,7 +25,8 @@ from sceneparse.labels import LABEL_SETS
 from sceneparse.models import HEADS
 from sceneparse.recipes import DEFAULT_RECIPE, RECIPES
 
-VERBS = ["demo", "check", "download", "convert", "train", "evaluate", "score", "predict", "report", "env"]
+VERBS = ["demo", "check", "download", "convert", "train", "evaluate", "score", "predict", "report"]
+VERBS += ["models", "env"]
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "ade20k-sample"
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sceneparse.cli_data_verbs import DATA_VERBS
+from sceneparse.cli_models_verb import MODELS_VERB
 from sceneparse.cli_types import assignment, batch_size, scales, size, tile
 from sceneparse.cli_verb import Options, Parser, Verb
 
-_MODEL = "run folder that train made, or a bundle folder (its model/)"
+_MODEL = "run folder that train made, a bundle folder (its model/), or a name; see: sceneparse models"
 _DATA = "folder in a recognised layout, or a dataset.yaml"
 _SHIPPED = "ade20k, ade20k-151, camvid, cityscapes, cityscapes-train-ids or voc"
 
@@ -41,13 +42,14 @@ def _train_arguments(parser: Parser) -> None:
         metavar="NAME",
         help="HEAD-BACKBONE, like fcn8s-vgg19 or fcn16s-resnet50; HEAD is fcn32s, fcn16s, fcn8s or fcn4s "
         "(the paper's), fcn8s-wide (the tutorial's), fcn8s-fused, fcn4s-fused; BACKBONE: vgg11..vgg19, also "
-        "with _bn, or any name of timm's",
+        "with _bn, or any name of timm's; or smp/ARCH-ENCODER, of segmentation_models.pytorch; see: "
+        "sceneparse models",
     )
     parser.add_argument(
         "--init",
         metavar="WEIGHTS",
         help="what the network starts from: imagenet (downloaded once), a file (.mat, .pth, .safetensors), "
-        "or a run of your own; left out: random weights",
+        "a run of your own, or smp-hub/NAME; left out: random weights",
     )
     parser.add_argument("--size", type=size, metavar="H,W", help="training crop in pixels")
     parser.add_argument(
@@ -438,6 +440,7 @@ VERBS = (
         _report_arguments,
         _report,
     ),
+    MODELS_VERB,
     Verb(
         "env",
         "versions and hardware, to paste into a report",

@@ -136,10 +136,10 @@ def in_cache(cache, repository, source):
 
 
 def test_by_name_from_the_hub_or_its_cache(segformer, tmp_path, monkeypatch):
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     name = "smp-hub/segformer-b0-512x512-ade-160k"
     with pytest.raises(InputError, match=rf"{name} are not in the cache .*HF_HUB_OFFLINE"):
         load_model(name)

@@ -3,10 +3,10 @@
 import json
 import sys
 
-import huggingface_hub
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from sceneparse.errors import InputError
@@ -116,8 +116,8 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     """The hub's cache, and no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 

@@ -24,6 +24,8 @@ from sceneparse.models.upsample import Upsampling
 
 PREFIX = "smp/"
 
+INSTALL = "pip install 'sceneparse[smp]', or pip install segmentation-models-pytorch"
+
 LEAST_SIDE = {"pan": 128}
 """Least side of an image that an architecture takes: PAN halves the features at stride 16 three times."""
 
@@ -160,6 +162,16 @@ def _known_encoder(encoder: str, name: str) -> str:
     )
 
 
+def smp_version() -> str | None:
+    """Version of segmentation_models.pytorch; None: it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("segmentation-models-pytorch")
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def require_smp() -> Any:
     """The module ``segmentation_models_pytorch``.
 
@@ -172,7 +184,7 @@ def require_smp() -> Any:
         raise InputError(
             f"models called smp/... need the package segmentation-models-pytorch ({error})",
             where="model name",
-            fix="pip install 'sceneparse[smp]', or pip install segmentation-models-pytorch",
+            fix=INSTALL,
         ) from None
     return segmentation_models_pytorch
 

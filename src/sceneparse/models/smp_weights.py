@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,15 +59,21 @@ def imagenet_encoder(network: SmpNetwork) -> EncoderWeights:
     return EncoderWeights(name, {f"encoder.{n}": t for n, t in state.items()}, normalization)
 
 
-def _settings(encoder: str) -> dict[str, Any]:
-    known = require_smp().encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
-    if not known:
+def smp_weights_settings(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where smp's weights of an encoder are, from its entry in smp's table; empty where there are none."""
+    known = facts["pretrained_settings"]
+    settings: Mapping[str, Any] = known.get("imagenet") or next(iter(known.values()), {})
+    return settings
+
+
+def _settings(encoder: str) -> Mapping[str, Any]:
+    settings = smp_weights_settings(require_smp().encoders.encoders[encoder])
+    if not settings:
         raise InputError(
             f"segmentation_models.pytorch has no ImageNet weights for {encoder!r}",
             where="weights imagenet",
             fix="choose another encoder, such as tu-NAME with a backbone of timm's, or start at random",
         )
-    settings: dict[str, Any] = known.get("imagenet") or next(iter(known.values()))
     return settings
 
 

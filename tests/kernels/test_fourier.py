@@ -116,20 +116,20 @@ def test_the_operator_and_its_export():
 def test_use_changes_what_it_pays_for_and_nothing_else():
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(64, 64, 7, padding=3),
-        nn.Conv2d(64, 64, 7, padding=2, stride=2),
-        nn.Conv2d(64, 64, 7, padding=3, groups=64),
-        nn.Conv2d(64, 3, 7),
-        nn.Conv2d(3, 64, 7),
+        nn.Conv2d(256, 256, 7, padding=3),
+        nn.Conv2d(256, 256, 7, padding=2, stride=2),
+        nn.Conv2d(256, 256, 7, padding=3, groups=256),
+        nn.Conv2d(256, 3, 7),
+        nn.Conv2d(3, 256, 7),
     )
     keys = list(network.state_dict())
     assert fourier.use(network) == 1
     assert [type(layer) is fourier.Conv7x7 for layer in network] == [True, False, False, False, False]
     assert fourier.use(network) == 1
     assert list(network.state_dict()) == keys
-    x = torch.randn(1, 64, 7, 7)
+    x = torch.randn(1, 256, 7, 7)
     close(network[0](x), F.conv2d(x, network[0].weight, network[0].bias, padding=3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert network[0](x).dtype == torch.bfloat16
     with pytest.raises(RuntimeError, match="size"):  # as nn.Conv2d says it
-        nn.Sequential(nn.Conv2d(64, 64, 7))[0](x[..., :3])
+        nn.Sequential(nn.Conv2d(256, 256, 7))[0](x[..., :3])

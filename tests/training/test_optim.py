@@ -75,6 +75,33 @@ def test_a_step_of_each_optimizer(name, fused):
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("name", "plain"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+@pytest.mark.parametrize("fused", [True, False])
+def test_channels_last_weights_learn_as_others_and_are_not_copied(name, plain, fused):
+    torch.manual_seed(0)
+    models = [small_model(), small_model()]
+    models[1].load_state_dict(models[0].state_dict())
+    models[0].to(memory_format=torch.channels_last)
+    config = OptimizerConfig(name=name, lr=0.1, weight_decay=0.1)
+    optimizers = [
+        make_optimizer(models[0], config, fused=fused),
+        plain(parameter_groups(models[1], config), lr=0.1, fused=False, foreach=False),
+    ]
+    names = []
+    for _ in range(3):
+        for own, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            other.grad = torch.randn(other.shape)
+            own.grad = torch.empty_like(own).copy_(other.grad)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            optimizers[0].step()
+        names += [event.name for event in seen.events()]
+        optimizers[1].step()
+    for own, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+        assert optimizers[0].state[own]["exp_avg"].stride() == own.stride()
+    assert ("aten::clone" in names) <= (not fused)
+
+
 def test_sgd_by_hand_biases_twice_as_fast_without_decay():
     model = nn.Conv2d(1, 1, 1)
     nn.init.constant_(model.weight, 3.0)

@@ -77,7 +77,7 @@ def pays(channels: int, outs: int) -> bool:
         channels: C.
         outs: K.
     """
-    return channels % CHANNELS == 0 and min(channels, outs) >= 64
+    return channels % CHANNELS == 0 and min(channels, outs) >= 256
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:

@@ -19,6 +19,8 @@ from sceneparse.config import RunConfig
 from sceneparse.data.loader import Batch
 from sceneparse.errors import InputError
 from sceneparse.group import Group
+from sceneparse.kernels import fourier, pointwise, winograd
+from sceneparse.memory import keep_freed_memory
 from sceneparse.models import Network
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.inference import normalized
@@ -80,6 +82,10 @@ class Learner:
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
         optimizer = make_optimizer(network, config.optimizer, fused=config.precision != "16")
         network.to(memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+            for kernel in (winograd, fourier, pointwise):
+                kernel.use(network)
         self._average: Network | None = None
         if config.optimizer.ema:
             self._average = copy.deepcopy(network).to(self.device).eval().requires_grad_(False)

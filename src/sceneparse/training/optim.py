@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +49,31 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool = T
     groups = parameter_groups(model, config)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    kind = _AdamW if config.name == "adamw" else _Adam
     return kind(groups, lr=config.lr, fused=fused)
+
+
+def _in_memory_order(tensors: list[Tensor]) -> None:
+    """Turn channels-last tensors to the order of their memory.
+
+    The fused optimizer of the CPU first copies the gradient of a tensor that is not contiguous, and then
+    takes it as it lies in memory all the same: a quarter of a second for VGG.
+    """
+    for i, tensor in enumerate(tensors):
+        if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+            tensors[i] = tensor.permute(0, 2, 3, 1)
+
+
+class _Adam(torch.optim.Adam):
+    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
+        told = super()._init_group(group, *lists)
+        for tensors in lists:
+            _in_memory_order(tensors)
+        return told
+
+
+class _AdamW(_Adam, torch.optim.AdamW):
+    """AdamW is an Adam whose decay is apart."""
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:

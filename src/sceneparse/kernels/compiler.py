@@ -21,10 +21,12 @@ from typing import NamedTuple
 from sceneparse.files import user_cache
 
 SOURCES = tuple(
-    Path(__file__).with_name(name) for name in ("loss.c", "labels.c", "transposed.c", "winograd.c")
+    Path(__file__).with_name(name)
+    for name in ("loss.c", "labels.c", "transposed.c", "winograd.c", "fourier.c")
 )
 HEADERS = tuple(
-    Path(__file__).with_name(name) for name in ("vectors.h", "exponential.h", "bilinear.h")
+    Path(__file__).with_name(name)
+    for name in ("vectors.h", "exponential.h", "bilinear.h", "threads.h")
 )
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
@@ -98,7 +100,14 @@ def _declare(library: ctypes.CDLL) -> None:
         library.sceneparse_transposed_labels,
     ):
         piecewise.argtypes = (ctypes.c_void_p, ctypes.c_int64)
-    for job in (library.sceneparse_conv3x3, library.sceneparse_conv3x3_pack):
+    for job in (
+        library.sceneparse_conv3x3,
+        library.sceneparse_conv3x3_weight_gradient,
+        library.sceneparse_conv3x3_pack,
+        library.sceneparse_fourier,
+        library.sceneparse_fourier_maps,
+        library.sceneparse_fourier_weights,
+    ):
         job.argtypes = (ctypes.c_void_p,)
     library.sceneparse_conv3x3_pack.restype = None
     library.sceneparse_conv3x3_packed.argtypes = (ctypes.c_int64, ctypes.c_int64)

@@ -345,13 +345,14 @@ int sceneparse_loss(const Job *job, int64_t piece) {
 }
 
 int sceneparse_conv3x3_self_test(void); /* winograd.c */
+int sceneparse_fourier_self_test(void); /* fourier.c */
 
-/* 0 if this machine runs the code, its exponentials and logarithms are right, and so is a convolution. */
+/* 0 if this machine runs the code, its exponentials and logarithms are right, and so are the convolutions. */
 int sceneparse_self_test(void) {
     for (float x = -86; x < 20; x += 0.37f) {
         vec e = exp_of(splat(x));
         if (!(fabsf(e[LANES - 1] / expf(x) - 1) < 1e-6f)) return 1;
         if (!(fabsf(log_of(e)[0] - logf(e[0])) < 1e-6f * (1 + fabsf(x)))) return 1;
     }
-    return sceneparse_conv3x3_self_test();
+    return sceneparse_conv3x3_self_test() || sceneparse_fourier_self_test();
 }

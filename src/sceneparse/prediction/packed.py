@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from sceneparse.kernels import winograd
+from sceneparse.kernels import fourier, winograd
 from sceneparse.prediction.folding import own_convolutions, set_module, tidied
 from sceneparse.prediction.rewritten import Rewritten
 
@@ -109,6 +109,30 @@ class WinogradConvolution(nn.Module):
         return winograd.conv3x3(x, self.packed, self.bias, self.out_channels, self.relu)
 
 
+class FourierConvolution(nn.Module):
+    """A 7x7 convolution by our own code, see :mod:`sceneparse.kernels.fourier`.
+
+    Args:
+        conv: the plain one, float32, on the CPU.
+        relu: whether a ReLU follows it.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, conv: nn.Conv2d, relu: bool) -> None:
+        super().__init__()
+        assert isinstance(conv.padding[0], int)
+        self.padding, self.relu = conv.padding[0], relu
+        self.register_buffer("weight", conv.weight.detach().permute(0, 2, 3, 1).contiguous())
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, K, h, w)."""
+        y: Tensor = fourier.conv7x7(x, self.weight, self.bias, self.padding)
+        return y.relu_() if self.relu else y
+
+
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch and this processor have what :class:`OneDNNConvolution` calls."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
@@ -197,19 +221,33 @@ def _best(
     activation."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return conv
-    if input_hw is not None and activation in (Activation(), _RELU) and _for_winograd(conv, input_hw):
-        return WinogradConvolution(conv, activation == _RELU)
+    if input_hw is not None and activation in (Activation(), _RELU) and conv.weight.dtype == torch.float32:
+        if _for_winograd(conv, input_hw):
+            return WinogradConvolution(conv, activation == _RELU)
+        if _for_fourier(conv):
+            return FourierConvolution(conv, activation == _RELU)
     return OneDNNConvolution(conv, activation, input_hw) if onednn else conv
 
 
 def _for_winograd(conv: nn.Conv2d, input_hw: tuple[int, int]) -> bool:
-    shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return (
-        shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
-        and conv.weight.dtype == torch.float32
+        _shape(conv) == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
         and winograd.available()
         and winograd.pays(conv.in_channels, conv.out_channels, *input_hw)
     )
+
+
+def _for_fourier(conv: nn.Conv2d) -> bool:
+    # With half its kernel as padding it takes maps of any size.
+    return (
+        _shape(conv) == ((7, 7), (1, 1), (3, 3), (1, 1), 1)
+        and fourier.available()
+        and fourier.pays(conv.in_channels, conv.out_channels)
+    )
+
+
+def _shape(conv: nn.Conv2d) -> tuple[object, ...]:
+    return conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
 
 
 def _input_sizes(body: nn.Module, size_hw: Sequence[int]) -> dict[nn.Module, tuple[int, int]]:

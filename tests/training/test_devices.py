@@ -105,10 +105,12 @@ def test_stopped_and_resumed_is_bit_equal(pair, unbroken_pair, tmp_path, number)
     console = Console(file=_Signalling("step 3  train loss", number), width=200)
     before = signal.getsignal(number)
     result = train(pair, tmp_path / "run", console=console)
-    assert (result.step < 6) == (result.stopped_by == number)
     assert signal.getsignal(number) is before
-    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    assert checkpoint.progress.step == result.step
+    progress = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt").progress
+    assert progress.step == result.step
+    # On a busy machine the signal may come as late as in the last evaluation, which is then still to be made.
+    is_done = progress.step == 6 and progress.history[-1]["step"] == 6
+    assert result.stopped_by == (None if is_done else number)
     with pytest.raises(InputError, match="devices was 2, is now 1"):
         train(replace(pair, devices=1), tmp_path / "run", resume=True, console=QUIET)
     result = train(pair, tmp_path / "run", resume=True, console=QUIET)

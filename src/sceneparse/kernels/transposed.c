@@ -1,16 +1,18 @@
 /* Cross-entropy and arg-max of scores upsampled by a learned transposed convolution, without the upsampled
    scores.
 
-   Stride f, kernel 2f: every output pixel is made from 2x2 scores, and all pixels at the same place (phase) of
-   their f x f cell by the same weights. So for a phase, the logits of the cells are a 2x2 convolution of the
-   scores. Nine cells (a tile) are made together by minimal filtering (Winograd; Lavin, Gray 2016, here F(3x3,
-   2x2) with the points 0, 1, -1 and infinity): 16 products in place of 36, and as many in each gradient.
+   Stride f, kernel 2f: every output pixel is made from 2x2 scores, and all pixels at the same place (phase)
+   of their f x f cell by the same weights. So for a phase, the logits of the cells are a 2x2 convolution of
+   the scores. Nine cells (a tile) are made together by minimal filtering (Winograd; Lavin and Gray 2016; here
+   F(3x3, 2x2) with the points 0, 1, -1 and infinity): 16 products in place of 36, and as many in each
+   gradient.
 
-   C channels, K classes; a group is some phases side by side, a plane one of the 16 points. One call does some
-   of the groups with all tiles; calls do not touch each other's memory, so any number of threads gives the
-   same bits. */
+   C channels, K classes; a group is some phases side by side, a plane one of the 16 points. One call does
+   some of the groups with all tiles; calls do not share memory that they write, and the kernel's gradient is
+   theirs alone, so any number of threads gives the same bits. */
 
 #include "exponential.h"
+#include "products.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -22,8 +24,6 @@
 #define ROWS 12      /* of a matrix product, at full speed */
 #define LINE 64      /* bytes */
 #define LEAST -3e38f /* below every logit */
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum { FINE = 0, NO_MEMORY = 1, NOT_FINITE = 2 };
 
@@ -57,8 +57,6 @@ typedef struct {
     void *memory;
 } Work;
 
-static int64_t whole(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
-
 static int make_work(Work *s, const Upsampled *job, int64_t groups) {
     int64_t line = LINE / (int64_t)sizeof(float), weights = job->channels * job->wide;
     int64_t turned = job->wide * job->deep, cells = CELLS * (whole(job->classes) + line);
@@ -77,86 +75,9 @@ static int make_work(Work *s, const Upsampled *job, int64_t groups) {
     return FINE;
 }
 
-/* ---- matrix products: rows x columns of c from inner products of a and b ---- */
-
-/* Some rows by some vectors, all in registers. */
-INLINE void product_block(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_step,
-                          const float *b, int64_t b_row, int64_t inner, const int add, const int rows,
-                          const int vecs) {
-    vec sum[6][3];
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vecs; j++) sum[i][j] = splat(0);
-    if (add)
-        for (int i = 0; i < rows; i++)
-            for (int j = 0; j < vecs; j++) __builtin_prefetch(c + i * c_row + j * LANES, 1);
-    for (int64_t k = 0; k < inner; k++, a += a_step, b += b_row) {
-        vec right[3];
-        for (int j = 0; j < vecs; j++) right[j] = load(b + j * LANES);
-        for (int i = 0; i < rows; i++) {
-            vec left = splat(a[i * a_row]);
-            for (int j = 0; j < vecs; j++) sum[i][j] += left * right[j];
-        }
-    }
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vecs; j++) {
-            float *to = c + i * c_row + j * LANES;
-            store(to, add ? load(to) + sum[i][j] : sum[i][j]);
-        }
-}
-
-INLINE void product_strip(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_step,
-                          const float *b, int64_t b_row, int64_t rows, int64_t inner, const int add,
-                          const int high, const int vecs) {
-    int64_t i = 0;
-#define TAIL(n) product_block(c + i * c_row, c_row, a + i * a_row, a_row, a_step, b, b_row, inner, add, n, vecs)
-    for (; i + high <= rows; i += high) TAIL(high);
-    switch (rows - i) {
-    case 1: TAIL(1); break;
-    case 2: TAIL(2); break;
-    case 3: TAIL(3); break;
-    case 4: TAIL(4); break;
-    case 5: TAIL(5); break;
-    }
-#undef TAIL
-}
-
-/* Vectors of the next strip of columns, where so many are left. */
-static inline int strip_of(int64_t left) { return left == 3 ? 3 : left == 1 ? 1 : 2; }
-
-/* c = a b or c += a b, with a (rows, inner) and b (strips, inner, columns of a strip). A strip of b stays in
-   the innermost cache while all rows of a pass. */
-INLINE void product_by_strips(float *c, int64_t c_row, const float *a, int64_t a_row, const float *b,
-                              int64_t rows, int64_t inner, int64_t columns, const int add) {
-    int64_t j = 0, left = whole(columns) / LANES;
-    for (; left > 3 || left == 2; left -= 2, j += 2 * LANES)
-        product_strip(c + j, c_row, a, a_row, 1, b + j * inner, 2 * LANES, rows, inner, add, 6, 2);
-    if (left == 3) product_strip(c + j, c_row, a, a_row, 1, b + j * inner, 3 * LANES, rows, inner, add, 4, 3);
-    if (left == 1) product_strip(c + j, c_row, a, a_row, 1, b + j * inner, LANES, rows, inner, add, 6, 1);
-}
-
-static void product(float *c, int64_t c_row, const float *a, int64_t a_row, const float *b, int64_t rows,
-                    int64_t inner, int64_t columns) {
-    product_by_strips(c, c_row, a, a_row, b, rows, inner, columns, 0);
-}
-
-static void add_product(float *c, int64_t c_row, const float *a, int64_t a_row, const float *b, int64_t rows,
-                        int64_t inner, int64_t columns) {
-    product_by_strips(c, c_row, a, a_row, b, rows, inner, columns, 1);
-}
-
-/* c += a b with a (inner, rows) and b (inner, columns). */
-static void add_turned_product(float *c, int64_t c_row, const float *a, int64_t a_row, const float *b,
-                               int64_t b_row, int64_t rows, int64_t inner, int64_t columns) {
-    int64_t j = 0, left = whole(columns) / LANES;
-    for (; left > 3 || left == 2; left -= 2, j += 2 * LANES)
-        product_strip(c + j, c_row, a, 1, a_row, b + j, b_row, rows, inner, 1, 6, 2);
-    if (left == 3) product_strip(c + j, c_row, a, 1, a_row, b + j, b_row, rows, inner, 1, 4, 3);
-    if (left == 1) product_strip(c + j, c_row, a, 1, a_row, b + j, b_row, rows, inner, 1, 6, 1);
-}
-
 /* ---- to the points and back ---- */
 
-/* Weights (2, 2, rows, row) to the points, by strips of the columns (16, strips, rows, columns of a strip). */
+/* Weights (2, 2, rows, row) to the points, by strips of columns (16, strips, rows, columns of a strip). */
 static void kernel_to_points(float *out, const float *in, int64_t rows, int64_t row, int64_t columns) {
     int64_t corner = rows * row, plane = rows * whole(columns);
     int vecs;
@@ -334,8 +255,8 @@ static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t part,
                      int64_t n) {
     int64_t columns = job->phases * job->classes, plane = n * job->wide;
     for (int p = 0; p < POINTS; p++)
-        product(s->logits + p * plane, job->wide, job->tiles + (p * job->n_tiles + first) * job->deep, job->deep,
-                s->forward + p * job->channels * whole(columns), n, job->channels, columns);
+        product(s->logits + p * plane, job->wide, job->tiles + (p * job->n_tiles + first) * job->deep,
+                job->deep, s->forward + p * job->channels * whole(columns), n, job->channels, columns);
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = 0; i < job->phases; i++)
             task(job, s, s->logits + t * job->wide + i * job->classes, plane, job->places + 3 * (first + t),
@@ -344,8 +265,8 @@ static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t part,
         const float *change = s->logits + p * plane;
         if (job->kernel_grad)
             add_turned_product(s->change + p * job->channels * job->wide, job->wide,
-                               job->tiles + (p * job->n_tiles + first) * job->deep, job->deep, change, job->wide,
-                               job->channels, n, columns);
+                               job->tiles + (p * job->n_tiles + first) * job->deep, job->deep, change,
+                               job->wide, job->channels, n, columns);
         if (job->tiles_grad)
             add_product(job->tiles_grad + ((part * POINTS + p) * job->n_tiles + first) * job->deep, job->deep,
                         change, job->wide, s->backward + p * columns * whole(job->channels), n, columns,
@@ -355,7 +276,8 @@ static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t part,
 
 /* Between the kernel and the weights (groups, 2, 2, C, wide) of the phases first .. last - 1: to the weights,
    or their gradient added to that of the kernel. */
-INLINE void exchange_weights(const Upsampled *job, float *weights, int64_t first, int64_t last, const int add) {
+INLINE void exchange_weights(const Upsampled *job, float *weights, int64_t first, int64_t last,
+                             const int add) {
     int64_t f = job->factor, classes = job->classes, corner = job->channels * job->wide;
     for (int64_t c = 0; c < job->channels; c++)
         for (int64_t k = 0; k < classes; k += LANES) /* few: the lines that are read stay in the cache */
@@ -387,7 +309,8 @@ static void turn(float *out, const float *in, const Upsampled *job, int64_t colu
     }
 }
 
-static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part, int64_t group, float *weights) {
+static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part, int64_t group,
+                     float *weights) {
     int64_t columns = job->phases * job->classes, size = job->channels * job->wide;
     int64_t blocks = (job->n_tiles + BLOCK - 1) / BLOCK;
     kernel_to_points(s->forward, weights, job->channels, job->wide, columns);

@@ -41,7 +41,6 @@ typedef struct {
     int64_t threads;
     int64_t batch, channels, outs, height, width;
     const float *x;      /* (B, H, W, C) */
-    const float *mask;   /* like x, or null: x counts where this is not 0 or less */
     const float *packed; /* by sceneparse_conv3x3_pack; null: pack says how */
     const struct Pack *pack;
     const float *bias; /* (K) or null */
@@ -209,26 +208,14 @@ static Block make_block(const Conv *job, float *memory, int64_t first, int64_t t
     return block;
 }
 
-/* Where to read: pointers to the pixels of a tile, by columns, and to those of the mask. */
-typedef struct {
-    const float *at[PLACES], *mask[PLACES];
-} Pixels;
-
-INLINE vec pixel(const Pixels *from, int i, int64_t c, int masked) {
-    vec all = load(from->at[i] + c);
-    if (!masked) return all;
-    return choose(load(from->mask[i] + c) <= 0.0f, splat(0), all); /* as PyTorch's ReLU: NaN lets it pass */
-}
-
-/* Six by six vectors to their values at the places. */
-INLINE void input_points(const Pixels *from, int64_t c, float *to, int64_t place, int masked) {
+/* Six by six vectors to their values at the places. from: pointers to the pixels of a tile, by columns. */
+static void input_points(const float *const *from, int64_t c, float *to, int64_t place) {
     vec half[6][6];
 #pragma GCC unroll 1
-    for (int x = 0; x < 6; x++) {
-        vec column[6], d[6];
-#pragma GCC unroll 6
-        for (int y = 0; y < 6; y++) d[y] = pixel(from, 6 * x + y, c, masked);
-        input_at(column, d[0], d[1], d[2], d[3], d[4], d[5]);
+    for (int x = 0; x < 6; x++, from += 6) {
+        vec column[6];
+        input_at(column, load(from[0] + c), load(from[1] + c), load(from[2] + c), load(from[3] + c),
+                 load(from[4] + c), load(from[5] + c));
 #pragma GCC unroll 6
         for (int y = 0; y < 6; y++) half[y][x] = column[y];
     }
@@ -241,67 +228,53 @@ INLINE void input_points(const Pixels *from, int64_t c, float *to, int64_t place
     }
 }
 
-static void input_plain(const Pixels *from, int64_t c, float *to, int64_t place) {
-    input_points(from, c, to, place, 0);
-}
-
-static void input_masked(const Pixels *from, int64_t c, float *to, int64_t place) {
-    input_points(from, c, to, place, 1);
-}
-
-/* The size x size pixels from (shift, shift) of a tile on; zeros beyond the border. */
-static void find_pixels(Pixels *from, const float *images, const float *mask, const Conv *job, Tile tile,
-                        int64_t channels, int64_t shift, int64_t size, const float *zeros) {
+/* Pointers to the size x size pixels from (shift, shift) of a tile on; to zeros beyond the border. */
+static void find_pixels(const float **from, const float *images, const Conv *job, Tile tile, int64_t channels,
+                        int64_t shift, int64_t size, const float *zeros) {
     for (int64_t i = 0; i < size * size; i++) {
         int64_t y = tile.y + shift + i % size, x = tile.x + shift + i / size;
-        int64_t at = ((tile.b * job->height + y) * job->width + x) * channels;
         int there = y >= 0 && x >= 0 && y < job->height && x < job->width;
-        from->at[i] = there ? images + at : zeros;
-        from->mask[i] = there && mask ? mask + at : zeros;
+        from[i] = there ? images + ((tile.b * job->height + y) * job->width + x) * channels : zeros;
     }
 }
 
 /* The last channels, where they fill no vector: copied, and filled up with zeros. */
 typedef struct {
-    Pixels pixels;
-    float at[PLACES][LANES], mask[PLACES][LANES];
+    const float *from[PLACES];
+    float copy[PLACES][LANES];
 } Tail;
 
-static void make_tail(Tail *tail, const Pixels *from, int n, int64_t c, int64_t lanes) {
-    memset(tail, 0, sizeof *tail);
+static void make_tail(Tail *tail, const float *const *from, int n, int64_t c, int64_t lanes) {
+    memset(tail->copy, 0, sizeof tail->copy);
     for (int i = 0; i < n; i++) {
-        tail->pixels.at[i] = tail->at[i], tail->pixels.mask[i] = tail->mask[i];
-        for (int64_t j = 0; j < lanes; j++) {
-            tail->at[i][j] = from->at[i][c + j];
-            tail->mask[i][j] = from->mask[i][c + j];
-        }
+        tail->from[i] = tail->copy[i];
+        for (int64_t j = 0; j < lanes; j++) tail->copy[i][j] = from[i][c + j];
     }
 }
 
-static void input_tile(const Pixels *from, int64_t c, int64_t channels, float *to, int64_t place, int masked) {
-    void (*const points)(const Pixels *, int64_t, float *, int64_t) = masked ? input_masked : input_plain;
+static void input_tile(const float *const *from, int64_t c, int64_t channels, float *to, int64_t place) {
     if (c + LANES <= channels) {
-        points(from, c, to, place);
+        input_points(from, c, to, place);
     } else {
         Tail tail;
         make_tail(&tail, from, PLACES, c, channels - c);
-        points(&tail.pixels, 0, to, place);
+        input_points(tail.from, 0, to, place);
     }
 }
 
 /* Tiles of a group to V. */
 static void block_input(const Block *block, int64_t group) {
     const Conv *job = block->job;
-    Pixels from[MR];
+    const float *from[MR][PLACES];
     int64_t begin = group_begin(block, group), rows = group_begin(block, group + 1) - begin;
     for (int64_t r = 0; r < rows; r++)
-        find_pixels(&from[r], job->x, job->mask, job, tile_at(job, block->first + begin + r), job->channels, -1,
-                    6, block->zeros);
+        find_pixels(from[r], job->x, job, tile_at(job, block->first + begin + r), job->channels, -1, 6,
+                    block->zeros);
     for (int64_t deep = 0; deep < block->weights.depth; deep += DEEP)
         for (int64_t r = 0; r < rows; r++) {
             float *to = block->v + group * block->v_group + deep * MR + r * DEEP;
             for (int64_t c = 0; c < DEEP; c += LANES)
-                input_tile(&from[r], deep + c, job->channels, to + c, block->v_place, job->mask != NULL);
+                input_tile(from[r], deep + c, job->channels, to + c, block->v_place);
         }
 }
 
@@ -511,7 +484,6 @@ typedef struct {
     int64_t batch, channels, outs, height, width;
     const float *x;    /* (B, H, W, C) */
     const float *grad; /* (B, H, W, K) */
-    const float *mask; /* like grad, or null: grad counts where this is not 0 or less */
     float *weight;     /* (K, C, 3, 3) */
     int64_t by_k, by_c, by_y, by_x; /* in floats */
     float *bias; /* (K) */
@@ -553,17 +525,16 @@ INLINE void weight_from(vec out[3], vec u0, vec u1, vec u2, vec u3, vec u4, vec 
 }
 
 /* Four by four vectors to their values at the places, and their sum. */
-INLINE vec grad_points(const Pixels *from, int64_t c, float *to, int64_t place, int masked) {
+static vec grad_points(const float *const *from, int64_t c, float *to, int64_t place) {
     vec half[6][4], sum = {};
 #pragma GCC unroll 1
-    for (int x = 0; x < 4; x++) {
-        vec column[6], y[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) y[i] = pixel(from, 4 * x + i, c, masked);
-        sum += (y[0] + y[1]) + (y[2] + y[3]);
-        grad_at(column, y[0], y[1], y[2], y[3]);
+    for (int x = 0; x < 4; x++, from += 4) {
+        vec column[6], y0 = load(from[0] + c), y1 = load(from[1] + c);
+        vec y2 = load(from[2] + c), y3 = load(from[3] + c);
+        sum += (y0 + y1) + (y2 + y3);
+        grad_at(column, y0, y1, y2, y3);
 #pragma GCC unroll 6
-        for (int i = 0; i < 6; i++) half[i][x] = column[i];
+        for (int y = 0; y < 6; y++) half[y][x] = column[y];
     }
 #pragma GCC unroll 1
     for (int y = 0; y < 6; y++, to += 6 * place) {
@@ -575,20 +546,11 @@ INLINE vec grad_points(const Pixels *from, int64_t c, float *to, int64_t place, 
     return sum;
 }
 
-static vec grad_plain(const Pixels *from, int64_t c, float *to, int64_t place) {
-    return grad_points(from, c, to, place, 0);
-}
-
-static vec grad_masked(const Pixels *from, int64_t c, float *to, int64_t place) {
-    return grad_points(from, c, to, place, 1);
-}
-
-static vec grad_tile(const Pixels *from, int64_t c, int64_t channels, float *to, int64_t place, int masked) {
-    vec (*const points)(const Pixels *, int64_t, float *, int64_t) = masked ? grad_masked : grad_plain;
-    if (c + LANES <= channels) return points(from, c, to, place);
+static vec grad_tile(const float *const *from, int64_t k, int64_t outs, float *to, int64_t place) {
+    if (k + LANES <= outs) return grad_points(from, k, to, place);
     Tail tail;
-    make_tail(&tail, from, 16, c, channels - c);
-    return points(&tail.pixels, 0, to, place);
+    make_tail(&tail, from, 16, k, outs - k);
+    return grad_points(tail.from, 0, to, place);
 }
 
 static void grad_strip(const void *what, int64_t index, int64_t worker) {
@@ -600,14 +562,13 @@ static void grad_strip(const void *what, int64_t index, int64_t worker) {
     memset(sums, 0, sizeof(float) * (size_t)(all->panels * NR));
     for (int64_t t = index * STRIP; t < end; t++) {
         Tile tile = tile_at(&all->sizes, all->first + t);
-        Pixels from;
-        find_pixels(&from, job->x, NULL, &all->sizes, tile, job->channels, -1, 6, all->zeros);
+        const float *from[PLACES];
+        find_pixels(from, job->x, &all->sizes, tile, job->channels, -1, 6, all->zeros);
         for (int64_t c = 0; c < job->channels; c += LANES)
-            input_tile(&from, c, job->channels, all->v + t * all->v_row + c, all->v_place, 0);
-        find_pixels(&from, job->grad, job->mask, &all->sizes, tile, job->outs, 0, 4, all->zeros);
+            input_tile(from, c, job->channels, all->v + t * all->v_row + c, all->v_place);
+        find_pixels(from, job->grad, &all->sizes, tile, job->outs, 0, 4, all->zeros);
         for (int64_t k = 0; k < job->outs; k += LANES) {
-            float *to = all->z + t * all->z_row + k;
-            vec sum = grad_tile(&from, k, job->outs, to, all->z_place, job->mask != NULL);
+            vec sum = grad_tile(from, k, job->outs, all->z + t * all->z_row + k, all->z_place);
             store(sums + k, load(sums + k) + sum);
         }
     }

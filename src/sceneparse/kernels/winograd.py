@@ -51,7 +51,6 @@ class _Convolution(ctypes.Structure):
     _fields_ = (
         *_SIZES,
         ("x", ctypes.c_void_p),
-        ("mask", ctypes.c_void_p),
         ("packed", ctypes.c_void_p),
         ("pack", ctypes.POINTER(_Packing)),
         ("bias", ctypes.c_void_p),
@@ -67,7 +66,6 @@ class _WeightGradient(ctypes.Structure):
         *_SIZES,
         ("x", ctypes.c_void_p),
         ("grad", ctypes.c_void_p),
-        ("mask", ctypes.c_void_p),
         ("weight", ctypes.c_void_p),
         *_STRIDES,
         ("bias", ctypes.c_void_p),
@@ -145,35 +143,25 @@ def _conv3x3_like(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: 
 
 
 @torch.library.custom_op("sceneparse::conv3x3_unpacked", mutates_args=(), device_types="cpu")
-def conv3x3_unpacked(
-    x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, turned: bool, relu: bool
-) -> Tensor:
+def conv3x3_unpacked(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
     """As :func:`conv3x3`, for a weight that is used once and then changes.
 
     Args:
         x: float32 (B, C, H, W), best channels-last.
-        mask: like x, which counts only where this is not 0 or less.
         weight: float32 (K, C, 3, 3).
         bias: float32 (K).
         turned: the gradient of the input of a convolution: x (B, K, H, W) to (B, C, H, W).
-        relu: replace negative results by 0.
 
     Returns:
         float32 (B, K, H, W), channels-last.
     """
-    job = _Convolution(pack=ctypes.pointer(_packing(weight, turned)), relu=relu)
-    if mask is not None:
-        assert (mask.dtype, mask.shape) == (x.dtype, x.shape), mask.shape
-        mask = mask.contiguous(memory_format=torch.channels_last)
-        job.mask = mask.data_ptr()
+    job = _Convolution(pack=ctypes.pointer(_packing(weight, turned)))
     assert x.shape[1] == job.pack.contents.channels, (x.shape, weight.shape)
     return _convolve(job, x, bias, job.pack.contents.outs)
 
 
 @conv3x3_unpacked.register_fake
-def _conv3x3_unpacked_like(
-    x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, turned: bool, relu: bool
-) -> Tensor:
+def _conv3x3_unpacked_like(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
     return _result(x, weight.shape[1] if turned else weight.shape[0])
 
 
@@ -218,15 +206,12 @@ def _result(x: Tensor, outs: int) -> Tensor:
 
 
 @torch.library.custom_op("sceneparse::conv3x3_weight_gradient", mutates_args=(), device_types="cpu")
-def conv3x3_weight_gradient(
-    x: Tensor, grad: Tensor, mask: Tensor | None, channels_last: bool
-) -> tuple[Tensor, Tensor]:
+def conv3x3_weight_gradient(x: Tensor, grad: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     """Gradients of the weight and the bias of :func:`conv3x3`.
 
     Args:
         x: float32 (B, C, H, W), best channels-last.
         grad: float32 (B, K, H, W), of the result.
-        mask: like grad, which counts only where this is not 0 or less.
         channels_last: how the gradient of the weight is to lie in memory.
 
     Returns:
@@ -237,7 +222,7 @@ def conv3x3_weight_gradient(
     outs = grad.shape[1]
     assert grad.shape == (x.shape[0], outs, *x.shape[2:]), (x.shape, grad.shape)
     x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad))
-    weight, bias = _conv3x3_weight_gradient_like(x, grad, mask, channels_last)
+    weight, bias = _conv3x3_weight_gradient_like(x, grad, channels_last)
     if not x.numel():
         return weight.zero_(), bias.zero_()
     by_k, by_c, by_y, by_x = weight.stride()
@@ -251,18 +236,12 @@ def conv3x3_weight_gradient(
         by_x=by_x,
         bias=bias.data_ptr(),
     )
-    if mask is not None:
-        assert (mask.dtype, mask.shape) == (grad.dtype, grad.shape), mask.shape
-        mask = mask.contiguous(memory_format=torch.channels_last)
-        job.mask = mask.data_ptr()
     _run("sceneparse_conv3x3_weight_gradient", job, x, outs)
     return weight, bias
 
 
 @conv3x3_weight_gradient.register_fake
-def _conv3x3_weight_gradient_like(
-    x: Tensor, grad: Tensor, mask: Tensor | None, channels_last: bool
-) -> tuple[Tensor, Tensor]:
+def _conv3x3_weight_gradient_like(x: Tensor, grad: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     form = torch.channels_last if channels_last else torch.contiguous_format
     size = (grad.shape[1], x.shape[1], 3, 3)
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=form), x.new_empty(size[0])
@@ -293,40 +272,38 @@ def _library() -> ctypes.CDLL:
 
 
 class _Differentiable(torch.autograd.Function):
-    """Saves the input and the weight, and before a ReLU the result."""
+    """Saves the input and the weight."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        found = conv3x3_unpacked(x, None, weight, bias, False, relu)
-        ctx.save_for_backward(x, weight, found if relu else None)
-        return found
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return conv3x3_unpacked(x, weight, bias, False)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mask = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         grad = grad.contiguous(memory_format=torch.channels_last)  # once for both
         if ctx.needs_input_grad[0]:
-            of_x = conv3x3_unpacked(grad, mask, weight, None, True, False)
+            of_x = conv3x3_unpacked(grad, weight, None, True)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             channels_last = weight.is_contiguous(memory_format=torch.channels_last)
-            of_weight, of_bias = conv3x3_weight_gradient(x, grad, mask, channels_last)
-        return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None, None
+            of_weight, of_bias = conv3x3_weight_gradient(x, grad, channels_last)
+        return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None
 
 
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolution with stride 1 and a border of zeros, with gradients.
 
     Args:
         x: float32 (B, C, H, W) on the CPU, best channels-last.
         weight: float32 (K, C, 3, 3).
         bias: float32 (K).
-        relu: replace negative results by 0, without going through memory for it.
 
     Returns:
         float32 (B, K, H, W), channels-last.
     """
-    return _Differentiable.apply(x, weight, bias, relu)  # type: ignore[no-any-return]
+    return _Differentiable.apply(x, weight, bias)
 
 
 class Conv3x3(nn.Conv2d):

@@ -26,7 +26,7 @@ SOURCES = tuple(
 )
 HEADERS = tuple(
     Path(__file__).with_name(name)
-    for name in ("vectors.h", "exponential.h", "bilinear.h", "threads.h")
+    for name in ("vectors.h", "exponential.h", "products.h", "bilinear.h", "threads.h")
 )
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")

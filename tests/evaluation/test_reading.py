@@ -23,10 +23,10 @@ def samples(count=6, size=(40, 50), seed=0):
         yield f"s{number}", truth.astype(np.uint8), guess.astype(np.uint8)
 
 
-def read(triples, **more):
+def read(triples):
     found = Reading(K, IGNORED)
     for triple in triples:
-        found.add(*triple, **more)
+        found.add(found.count(*triple))
     return found
 
 
@@ -127,8 +127,8 @@ def test_a_region_sure_and_wrong():
     truth, guess, sure = block()
     guess[0, 0], sure[0, 0] = 2, 1.0  # a single pixel is none
     found = Reading(K, IGNORED)
-    found.add("a", truth, guess, sure)
-    found.add("b", *block(0.8))
+    found.add(found.count("a", truth, guess, sure))
+    found.add(found.count("b", *block(0.8)))
     (region,) = found.numbers()["regions"]
     assert (region["name"], region["truth"], region["prediction"]) == ("a", 0, 3)
     assert region["pixels"] == 600
@@ -141,7 +141,7 @@ def test_regions_at_boundaries_do_not_count():
     truth, guess, sure = block()
     truth[:, 45:] = 1
     found = Reading(K, IGNORED)
-    found.add("a", truth, guess, sure)
+    found.add(found.count("a", truth, guess, sure))
     (region,) = found.numbers()["regions"]
     top, left, bottom, right = region["box"]
     assert right <= 45 - 5 or left >= 45 + 5
@@ -151,16 +151,16 @@ def test_regions_at_boundaries_do_not_count():
 def test_the_same_place_in_other_images_is_one_case():
     found = Reading(K, IGNORED)
     for name in "abc":
-        found.add(name, *block())
+        found.add(found.count(name, *block()))
     moved = [np.roll(array, -20, 0) for array in block()]
-    found.add("d", *moved)
+    found.add(found.count("d", *moved))
     regions = found.numbers()["regions"]
     assert [(region["name"], region["alike"]) for region in regions] == [("a", 2), ("d", 0)]
 
 
 def test_large_pictures_are_looked_at_coarsely():
     found = Reading(K, IGNORED)
-    found.add("a", *(array.repeat(40, 0).repeat(40, 1) for array in block()))
+    found.add(found.count("a", *(array.repeat(40, 0).repeat(40, 1) for array in block())))
     (region,) = found.numbers()["regions"]
     assert region["pixels"] == pytest.approx(600 * 1600, rel=0.02)
     assert np.abs(np.array(region["box"]) - 40 * np.array([20, 30, 40, 60])).max() <= 4
@@ -169,7 +169,7 @@ def test_large_pictures_are_looked_at_coarsely():
 @pytest.mark.parametrize("truth", [np.full((3, 3), IGNORED, np.uint8), np.zeros((1, 1), np.uint8)])
 def test_nothing_and_next_to_nothing(truth):
     found = Reading(K, IGNORED)
-    found.add("a", truth, np.zeros_like(truth), np.ones(truth.shape, np.float32))
+    found.add(found.count("a", truth, np.zeros_like(truth), np.ones(truth.shape, np.float32)))
     numbers = json.loads(json.dumps(found.numbers()))
     assert numbers["images"] == 1
     assert numbers["worst"] == numbers["regions"] == []

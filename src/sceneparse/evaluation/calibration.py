@@ -45,6 +45,13 @@ class Calibration:
         self.confidence += np.bincount(place, confidence.reshape(-1), minlength=bins)
         self.right += np.bincount(place[right.reshape(-1)], minlength=bins)
 
+    def __iadd__(self, other: Calibration) -> Calibration:
+        """Add what another has counted."""
+        self.pixels += other.pixels
+        self.confidence += other.confidence
+        self.right += other.right
+        return self
+
     @property
     def expected_error(self) -> float:
         """Expected calibration error: mean over pixels of |share right - mean confidence| of their bin."""

@@ -72,8 +72,20 @@ class _Image:
     counts: NDArray[np.integer]
 
 
+@dataclass(frozen=True)
+class Counted:
+    """An image on its way from :meth:`Reading.count` to :meth:`Reading.add`."""
+
+    image: _Image
+    true: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    right: NDArray[np.int64]
+    calibration: Calibration
+    region: Region | None
+
+
 class Reading:
-    """Adds up images of a split.
+    """Adds up images of a split: ``reading.add(reading.count(...))``, the counting in any thread.
 
     Args:
         num_classes: K.
@@ -89,14 +101,14 @@ class Reading:
         self.images: list[_Image] = []
         self.regions: list[Region] = []
 
-    def add(
+    def count(
         self,
         name: str,
         truth: NDArray[np.integer],
         prediction: NDArray[np.integer],
         confidence: NDArray[np.floating] | None = None,
-    ) -> None:
-        """Count an image.
+    ) -> Counted:
+        """Count an image, without adding it.
 
         Args:
             name: of the image.
@@ -112,17 +124,29 @@ class Reading:
         cell = (bands[counted].astype(np.intp) * classes + rows) * (classes + 1) + columns
         counts = np.bincount(cell, minlength=len(self.true) * classes * (classes + 1))
         by_band = counts.reshape(-1, classes, classes + 1)
-        self.true += by_band.sum(2)
-        self.predicted += by_band.sum(1)[:, :-1]
-        self.right += by_band.diagonal(axis1=1, axis2=2)
         matrix = by_band.sum(0).reshape(-1)
         cells = np.flatnonzero(matrix)
-        self.images.append(_Image(name, cells.astype(np.int32), matrix[cells].astype(np.int32)))
+        calibration, region = Calibration(), None
         if confidence is not None:
-            self.calibration.add(confidence[counted], rows == columns)
+            calibration.add(confidence[counted], rows == columns)
             region = self._region(name, truth, prediction, confidence, bands >= DEEP)
-            if region is not None:
-                self.regions.append(region)
+        return Counted(
+            image=_Image(name, cells.astype(np.int32), matrix[cells].astype(np.int32)),
+            true=by_band.sum(2),
+            predicted=by_band.sum(1)[:, :-1],
+            right=by_band.diagonal(axis1=1, axis2=2),
+            calibration=calibration,
+            region=region,
+        )
+
+    def add(self, counted: Counted) -> None:
+        """Add an image."""
+        self.images.append(counted.image)
+        self.true += counted.true
+        self.predicted += counted.predicted
+        self.right += counted.right
+        self.calibration += counted.calibration
+        self.regions += [counted.region] if counted.region else []
 
     def matrix(self) -> NDArray[np.int64]:
         """Confusion matrix (K, K+1) of all images, as in :mod:`sceneparse.evaluation.confusion`."""
@@ -134,14 +158,16 @@ class Reading:
     def numbers(self) -> dict[str, Any]:
         """Plain values for JSON; classes by training index.
 
-        ``images``; ``boundaries``: ``widths``, and for each band (K,) counts ``true``, ``predicted`` and
-        ``right``; ``calibration``: see there, None where no confidence was given; ``containing``: (K,) images
-        with a pixel of each class; ``worst``: the images that cost most; ``regions``: the largest of
-        :class:`Region`, one an image. ``alike`` of an image: how many others have much the same mistakes; of
-        a region: how many others are at the same place with the same classes.
+        * ``images``; ``images_with_regions``: those with a :class:`Region`;
+        * ``boundaries``: ``widths``, and for each band (K,) counts ``true``, ``predicted`` and ``right``;
+        * ``calibration``: see there, None where no confidence was given;
+        * ``containing``: (K,) images with a pixel of each class;
+        * ``worst``: the images that cost most; ``alike``: others with much the same mistakes;
+        * ``regions``: the largest, one an image; ``alike``: others at that place with the same classes.
         """
         return {
             "images": len(self.images),
+            "images_with_regions": len(self.regions),
             "boundaries": {
                 "widths": list(WIDTHS),
                 "true": self.true.tolist(),

@@ -64,6 +64,8 @@ class Findings:
         predicted: (L, K), in the prediction.
         right: (L, K), in both.
         calibration: None where it is not known.
+        images: of the split.
+        images_with_regions: of them, those with a place where the network is sure and wrong.
         worst: images that cost most, the costliest first.
         regions: sure and wrong, the largest first.
         train: None where it is not known.
@@ -74,6 +76,8 @@ class Findings:
     predicted: Counts
     right: Counts
     calibration: Calibration | None
+    images: int
+    images_with_regions: int
     worst: list[Mistake]
     regions: list[Mistake]
     train: TrainingShare | None
@@ -122,6 +126,8 @@ def read_findings(numbers: dict[str, Any], num_classes: int) -> Findings | None:
             predicted=predicted,
             right=right,
             calibration=None if calibration is None else Calibration.from_dict(calibration),
+            images=int(numbers["images"]),
+            images_with_regions=int(numbers["images_with_regions"]),
             worst=[_worst(item, num_classes) for item in numbers["worst"]],
             regions=[_region(item, num_classes) for item in numbers["regions"]],
             train=None if train is None else _train(train, num_classes),

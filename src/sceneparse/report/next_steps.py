@@ -172,10 +172,10 @@ def _look_at(classes: Classes, findings: Findings) -> list[str]:
         lines.append(f"{names}: {'these images cost' if len(worst) > 1 else 'this image costs'} most.")
     if findings.regions:
         first = findings.regions[0]
-        cases = len(findings.regions)
-        which = "In one place" if cases == 1 else f"In {cases} places"
+        of_them, images = findings.images_with_regions, findings.images
+        where = f"In {count(of_them)} of {count(images)} images" if images > 1 else "In the image"
         lines.append(
-            f'{which} the network is sure and <a href="#regions">the label says otherwise</a>: wrong labels, '
+            f'{where} the network is sure and <a href="#regions">the label says otherwise</a>: wrong labels, '
             f"or what it has learned wrongly. The largest is {named(classes, first.truth)}, which it calls "
             f"{named(classes, first.prediction)}, {percent(first.share, 1)} of {text(first.name)}."
         )

@@ -23,7 +23,8 @@ def boundary_section(classes: Classes | None, findings: Findings | None) -> str:
     if classes is None or findings is None or not findings.true[:-1].any():
         return ""
     rows = [
-        (f"within {width} px", findings.within(slice(0, n + 1))) for n, width in enumerate(findings.widths)
+        (f"within {width}\u00a0px", findings.within(slice(0, n + 1)))
+        for n, width in enumerate(findings.widths)
     ]
     every, inside = findings.within(slice(None)), findings.within(slice(len(findings.widths), None))
     lines = "".join(
@@ -31,8 +32,8 @@ def boundary_section(classes: Classes | None, findings: Findings | None) -> str:
         f"<td class=num>{percent(found.accuracy, 1)}</td><td class=num>{percent(found.mean_iou, 1)}</td></tr>"
         for name, found in (
             *rows,
-            ("all pixels", every),
-            (f"beyond {findings.widths[-1]} px", inside),
+            ("all\u00a0pixels", every),
+            (f"beyond {findings.widths[-1]}\u00a0px", inside),
         )
     )
     table = (

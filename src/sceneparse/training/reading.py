@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from sceneparse.config import RunConfig, read_config
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import to_tensor
+from sceneparse.data.threads import PictureThreads
 from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
-from sceneparse.evaluation.reading import Reading
+from sceneparse.evaluation.reading import Counted, Reading
 from sceneparse.models import Network, upsampled_argmax, upsampled_confidence
 from sceneparse.prediction.inference import normalized, scores_for
 from sceneparse.prediction.render import Triple
+from sceneparse.prediction.tiling import picture_bytes
 from sceneparse.report.mistakes import digest_of_model, needs_reading, write_reading
 from sceneparse.training.progress import say
 from sceneparse.training.splits import open_cache
@@ -29,7 +32,7 @@ from sceneparse.training.splits import open_cache
 def update_reading(run: str | Path, console: Console) -> None:
     """Write the reading of a run where it is missing or of another model; nothing for a run without a model.
 
-    In memory are one image, and a few hundred numbers of every other.
+    In memory are a few images, and a few hundred numbers of every other.
 
     Args:
         run: the run folder.
@@ -52,9 +55,20 @@ def update_reading(run: str | Path, console: Console) -> None:
     network.to(memory_format=torch.channels_last)
     model = _Model(network, bundle, device)
     reading = Reading(bundle.labels.num_classes, bundle.labels.ignore_index)
-    with Progress(console=console, transient=True, disable=console.quiet) as bar:
-        for index in bar.track(range(len(val)), description="reading the result"):
-            reading.add(val.pair(index).stem, val[index][1], *model.predicted(val, index))
+
+    def counted(index: int) -> Counted:
+        image, mask = val[index]
+        size = picture_bytes((image.shape[0], image.shape[1]), reading.num_classes, (1.0,), flip=False)
+        prediction, confidence = threads.compute(lambda: model.predicted(val, index), size)
+        return reading.count(val.pair(index).stem, mask, prediction, confidence)
+
+    with (
+        PictureThreads(several=device.type == "cpu") as threads,
+        closing(threads.map(counted, range(len(val)))) as ahead,
+        Progress(console=console, transient=True, disable=console.quiet) as bar,
+    ):
+        for found in bar.track(ahead, total=len(val), description="reading the result"):
+            reading.add(found)
     numbers = {
         "model": digest_of_model(run),
         "split": "val",

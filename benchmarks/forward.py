@@ -1,6 +1,6 @@
 """The network: how fast is `Predictor` beside plain PyTorch, ONNX Runtime, OpenVINO and other networks?
 
-    python benchmarks/forward.py [--threads 2] [--seconds 25] [--light RUN] [--compiled]
+    python benchmarks/forward.py [--threads 2] [--seconds 25] [--light RUN]
 
 FCN-8s VGG19 with 150 classes at 224x224 and the light network fcn4s-fused-hgnetv2_b0 with 11 classes at
 480x360, batch 1, fp32, random weights (--light: a run of the light network). Plain: the network in PyTorch
@@ -13,9 +13,10 @@ seconds and one call is not timed; the least time counts. GFLOP are those of dir
 products; the ceiling is the rate of a direct 3x3 convolution, a side of its own. A fast algorithm may
 exceed it.
 
---compiled also measures engine="compiled" (compiles once, about a minute). The last table has networks of
-torchvision and segmentation_models.pytorch beside ours: PyTorch eager in the usual memory format, and ours
-also through Predictor. Writes results/forward_HARDWARE_DATE.json.
+engine="auto" is what a user gets at once; the light network also with engine="compiled", after the
+compiling (a minute, once). The last table has networks of torchvision and segmentation_models.pytorch
+beside ours: PyTorch eager in the usual memory format, and ours also through Predictor. Writes
+results/forward_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +42,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sceneparse
-from sceneparse.deploy.bundle import Bundle, load_model
+from sceneparse.deploy.bundle import Bundle, find_bundle, load_model
 from sceneparse.labels import LabelSet, ade20k, camvid
 from sceneparse.prediction.inference import normalized
 
@@ -56,14 +58,28 @@ class Case(NamedTuple):
     network: str
     labels: LabelSet
     size_hw: tuple[int, int]
+    engines: tuple[str, ...]
 
 
 CASES = {
-    "FCN-8s VGG19, 150 classes, 224x224": Case(HEAVY, ade20k(), (224, 224)),
-    "FCN-4s fused HGNetV2-B0, 11 classes, 480x360": Case(LIGHT, camvid(), (360, 480)),
+    "FCN-8s VGG19, 150 classes, 224x224": Case(HEAVY, ade20k(), (224, 224), ("auto",)),
+    "FCN-4s fused HGNetV2-B0, 11 classes, 480x360": Case(LIGHT, camvid(), (360, 480), ("auto", "compiled")),
 }
 
 Call = Callable[[], Any]
+
+PARTS = {
+    "3x3 convolutions, ours": ("sceneparse::conv3x3",),
+    "7x7 convolution, ours": ("sceneparse::conv7x7", "_Product"),
+    "convolutions of oneDNN": ("conv",),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "pooling": ("pool",),
+    "copies": ("aten::copy_", "aten::clone"),
+    "outside of PyTorch: labels, Python": ("a call",),
+}
+"""By kind: words that the names of its operations hold. The first that fits counts."""
+
+OTHER = "other operations of PyTorch"
 
 
 def picture_of(size_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -88,7 +104,7 @@ def pixels_of(picture: NDArray[np.uint8], bundle: Bundle) -> Tensor:
 
 
 def sides_of(
-    model: Path, picture: NDArray[np.uint8], engines: list[str], scratch: Path
+    model: Path, picture: NDArray[np.uint8], engines: tuple[str, ...], scratch: Path
 ) -> tuple[dict[str, Call], float]:
     """Calls that give logits (1, K, H, W), or labels (H, W) where ours; and the network's GFLOP."""
     network, bundle = load_model(model)
@@ -121,7 +137,7 @@ def parts_of(call: Call, calls: int = 3) -> dict[str, float]:
     """Milliseconds of a call by kind of PyTorch operation, and what is outside of them."""
     call()
     activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as found, torch.profiler.record_function("call"):
+    with torch.profiler.profile(activities=activities) as found, torch.profiler.record_function("a call"):
         for _ in range(calls):
             call()
     parts: dict[str, float] = {}
@@ -133,20 +149,13 @@ def parts_of(call: Call, calls: int = 3) -> dict[str, float]:
 
 
 def _kind(name: str) -> str:
-    if name == "call":
-        return "outside of PyTorch operations"
-    if name.startswith("sceneparse::"):
-        return name
-    if "conv" in name:
-        return "convolutions of oneDNN"
-    if "pool" in name:
-        return "pooling"
-    return "other PyTorch operations"
+    return next((kind for kind, words in PARTS.items() if any(w in name for w in words)), OTHER)
 
 
-def measure(name: str, model: Path, engines: list[str], seconds: float, scratch: Path) -> dict[str, Any]:
-    picture = picture_of(CASES[name].size_hw)
-    sides, work = sides_of(model, picture, engines, scratch)
+def measure(name: str, model: Path, seconds: float, scratch: Path) -> dict[str, Any]:
+    case = CASES[name]
+    picture = picture_of(case.size_hw)
+    sides, work = sides_of(model, picture, case.engines, scratch)
     wanted = labels_of(sides[PLAIN]())
     agree = {side: float((labels_of(call()) == wanted).mean()) for side, call in sides.items()}
     sides[CEILING] = ceilings.convolution(torch.float32)
@@ -165,7 +174,7 @@ def measure(name: str, model: Path, engines: list[str], seconds: float, scratch:
             "share_of_ceiling": round(share, 3),
             "share_of_labels_that_agree": agree[side],
         }
-    parts = {side: parts_of(sides[side]) for side in (PLAIN, f"{OURS}, {engines[0]}")}
+    parts = {side: parts_of(sides[side]) for side in (PLAIN, f"{OURS}, {case.engines[0]}")}
     for side, ms_by_kind in parts.items():
         print(f"  {side}: " + ", ".join(f"{kind} {ms:.1f} ms" for kind, ms in ms_by_kind.items()))
     return {
@@ -227,20 +236,19 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=25, help="time for each table, at least")
     parser.add_argument("--light", type=Path, help="a run of the light network")
-    parser.add_argument("--compiled", action="store_true", help='also engine="compiled"')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    engines = ["auto", "compiled"] if options.compiled else ["auto"]
     cases = {}
-    with tempfile.TemporaryDirectory(prefix="forward_") as folder:
-        scratch = Path(folder)
+    with tempfile.TemporaryDirectory(prefix="forward_") as made:
+        scratch = Path(made)
         models = {}
         for name, case in CASES.items():
-            given = options.light if case.network == LIGHT else None
-            models[case.network] = given or write_random_model(
-                scratch / case.network, case.network, case.labels
-            )
-            cases[name] = measure(name, models[case.network], engines, options.seconds, scratch)
+            folder = models[case.network] = scratch / case.network
+            if case.network == LIGHT and options.light:
+                shutil.copytree(find_bundle(options.light), folder)  # what is compiled is kept beside it
+            else:
+                write_random_model(folder, case.network, case.labels)
+            cases[name] = measure(name, folder, options.seconds, scratch)
         resnet = write_random_model(scratch / "resnet", "fcn8s-resnet50", ade20k())
         beside = measure_peers({HEAVY: models[HEAVY], "fcn8s-resnet50": resnet}, options.seconds)
     write_result(
@@ -251,6 +259,7 @@ def main() -> int:
             "peers": beside,
             "target_times_faster": TARGET_RATIO,
             "threads": torch.get_num_threads(),
+            "versions": runtimes.versions(),
             "load_average": os.getloadavg(),
         },
     )

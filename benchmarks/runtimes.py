@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+COMPARED = ("onnx", "onnxruntime", "openvino", "segmentation-models-pytorch")
+
+
+def versions() -> dict[str, str]:
+    """Of what is compared with; the result file has those of PyTorch and torchvision anyway."""
+    return {name: metadata.version(name) for name in COMPARED}
 
 
 def export_onnx(network: nn.Module, images: Tensor, path: Path) -> None:

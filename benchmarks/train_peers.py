@@ -6,9 +6,9 @@ Batch 4 of 224x224, 151 classes, fp32, Adam, random weights. Theirs: torchvision
 Unet-vgg19, smp FPN-resnet50 in PyTorch eager: logits at full size, F.cross_entropy, backward,
 torch.optim.Adam. Ours: fcn8s-vgg19 and fcn8s-resnet50 through sceneparse.training.learner.Learner; networks
 over one backbone differ in their arithmetic all the same, so GFLOP/s are told beside images a second. smp's
-two also through our Learner, so that the same network is on both sides. Each network takes turns with those
-it is compared with in one process; the least time of each counts. Writes
-results/train_peers_HARDWARE_DATE.json.
+two also through our Learner, so that the same network is on both sides. Our Learner tells the process to
+keep the memory that it frees, which helps theirs too. Each network takes turns with those it is compared
+with in one process; the least time of each counts. Writes results/train_peers_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import runtimes
 import side_by_side
 import torch
 import torch.nn.functional as F
@@ -140,6 +141,7 @@ def main() -> int:
             "same_network_times_faster": faster,
             "batch_size": options.batch_size,
             "threads": torch.get_num_threads(),
+            "versions": runtimes.versions(),
             "load_average": os.getloadavg(),
         },
     )

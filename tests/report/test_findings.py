@@ -1,0 +1,267 @@
+"""The page's sections made from a reading, against the numbers that they are made from."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_html import Page, per_cent
+
+from sceneparse.evaluation.confusion import confusion_matrix, numbers_json
+from sceneparse.evaluation.reading import Reading
+from sceneparse.labels import label_set, label_set_from_names
+from sceneparse.report import html, mistakes, write_report
+from sceneparse.report.classes import read_classes
+from sceneparse.report.findings import read_findings
+from sceneparse.report.next_steps import next_steps
+
+IGNORED = 255
+ANCHORS = {"worst", "boundaries", "calibration"}
+
+
+@pytest.fixture(autouse=True)
+def no_charts(monkeypatch):
+    monkeypatch.setattr(html, "chart_svg", lambda *_: "")
+
+
+def images(classes, count=3, seed=0, size=(60, 80)):
+    """Blocks of classes; every prediction is wrong in a tenth of its blocks, and surer than it should be."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        shape = (size[0] // 20, size[1] // 20)
+        truth = rng.integers(0, classes, shape)
+        guess = np.where(rng.random(shape) < 0.3, rng.integers(0, classes, shape), truth)
+        truth, guess = (a.repeat(20, 0).repeat(20, 1).astype(np.uint8) for a in (truth, guess))
+        truth[rng.random(truth.shape) < 0.05] = IGNORED
+        yield f"i{number}", truth, guess, np.full(truth.shape, 0.97, np.float32)
+
+
+def add_reading(run, labels, samples, **more):
+    """``evaluation.json``, ``reading.json`` and pictures of these samples; the numbers of the reading."""
+    samples = list(samples)
+    reading = Reading(labels.num_classes, IGNORED)
+    matrix = np.zeros((labels.num_classes, labels.num_classes + 1), np.int64)
+    for name, truth, guess, *confidence in samples:
+        reading.add(reading.count(name, truth, guess, *confidence))
+        matrix += confusion_matrix(guess, truth, labels.num_classes, IGNORED)
+    evaluation = numbers_json(matrix, labels, images=len(samples), split="val")
+    evaluation |= {"confusion_matrix": matrix.tolist(), "palette": [list(c) for c in labels.palette]}
+    (run / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    numbers = {**reading.numbers(), **more}
+    (run / "reading.json").write_text(json.dumps(numbers), encoding="utf-8")
+    for kind in ("worst", "regions"):
+        (run / kind).mkdir(exist_ok=True)
+        for item in numbers[kind]:
+            Image.new("RGB", (40, 30)).save(run / kind / f"{item['name']}.png")
+    return numbers
+
+
+def page_of(run):
+    return Page(write_report(run))
+
+
+def test_sections_hold_the_numbers_of_the_reading(run):
+    numbers = add_reading(run, label_set("camvid"), images(11))
+    page = page_of(run)
+    assert set(page.ids) >= ANCHORS | {"regions", "next"}
+    for item in numbers["worst"]:
+        assert item["name"] in page.text
+        assert f"costs {100 * item['gain']:.2f} points" in page.text
+        accuracy = per_cent(1 - item["wrong"] / item["pixels"], 1).replace("\u00a0", " ")
+        assert f"pixel accuracy {accuracy} · its own mean IoU {100 * item['mean_iou']:.1f} %" in page.text
+    true, right = (np.array(numbers["boundaries"][key]) for key in ("true", "right"))
+    rows = page.tables["scores by distance from a boundary"]
+    for n, (name, share, accuracy, _) in enumerate(rows[1:5], 1):
+        assert name.replace("\u00a0", " ") == f"within {(3, 5, 10, 20)[n - 1]} px"
+        assert share == per_cent(true[:n].sum() / true.sum(), 1)
+        assert accuracy == per_cent(right[:n].sum() / true[:n].sum(), 1)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert rows[5][2:] == [per_cent(evaluation["pixel_accuracy"], 1), per_cent(evaluation["mean_iou"], 1)]
+    accuracy = right.sum() / true.sum()
+    assert f"overconfident by {100 * (0.97 - accuracy):.1f} points" in page.text
+    assert per_cent(0.97 - accuracy).replace("\u00a0", " ") in page.text  # all in one bin
+    assert (
+        f"100 % of the pixels are in the highest bin, of which {100 * accuracy:.1f} % are right" in page.text
+    )
+
+
+def test_pictures_are_in_the_page(run):
+    before = page_of(run)
+    numbers = add_reading(run, label_set("camvid"), images(11))
+    added = len(numbers["worst"]) + len(numbers["regions"])
+    assert added >= 3
+    after = page_of(run)
+    assert sum(a.startswith("data:image/") for a in after.addresses) == added + sum(
+        a.startswith("data:image/") for a in before.addresses
+    )
+    (run / "worst" / f"{numbers['worst'][0]['name']}.png").unlink()
+    assert numbers["worst"][0]["name"] in page_of(run).text
+
+
+@pytest.mark.parametrize("classes", [1, 2, 150])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_any_number_of_classes_and_images(new_run, classes, count):
+    run = new_run("a", evaluations=1, steps=20)
+    labels = label_set_from_names([f"class {n}" for n in range(classes)])
+    add_reading(run, labels, images(classes, count))
+    page = page_of(run)
+    assert len(page.ids) == len(set(page.ids))
+    assert ("calibration" in page.ids) == (count > 0)
+    assert "nan" not in page.text.lower().split()
+
+
+def test_every_pixel_ignored(new_run):
+    run = new_run("a", evaluations=1, steps=20)
+    nothing = np.full((40, 40), IGNORED, np.uint8)
+    add_reading(
+        run, label_set("camvid"), [("a", nothing, np.zeros_like(nothing), np.ones((40, 40), np.float32))]
+    )
+    assert not ANCHORS & set(page_of(run).ids)
+
+
+def test_all_right_says_nothing(new_run):
+    run = new_run("a", evaluations=1, steps=20)
+    right = [(name, truth, truth, np.ones(truth.shape, np.float32)) for name, truth, *_ in images(11)]
+    add_reading(run, label_set("camvid"), right)
+    page = page_of(run)
+    assert not {"next", "worst", "regions"} & set(page.ids)
+    assert "On average it is as sure as it is right." in page.text
+
+
+def test_a_run_without_a_reading(run):
+    assert not ANCHORS & set(page_of(run).ids)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "{half",
+        "[]",
+        {"worst": None},
+        {"boundaries": {"widths": [3], "true": [[1]], "predicted": [[1]], "right": [[1]]}},
+        {"calibration": {"pixels": [1, 2], "confidence": [1], "right": [0]}},
+        {"worst": [{"name": "a"}]},
+        {"regions": [{"name": "a", "truth": 99, "prediction": 0, "pixels": 1, "share": 1, "confidence": 1}]},
+    ],
+    ids=str,
+)
+def test_a_damaged_reading_is_not_shown(run, change):
+    numbers = add_reading(run, label_set("camvid"), images(11))
+    text = change if isinstance(change, str) else json.dumps({**numbers, **change})
+    (run / "reading.json").write_text(text)
+    assert not ANCHORS & set(page_of(run).ids)
+
+
+def test_the_reading_of_earlier_weights_is_not_shown(run):
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text("{}")
+    add_reading(run, label_set("camvid"), images(11), model="of earlier ones")
+    assert not ANCHORS & set(page_of(run).ids)
+    add_reading(run, label_set("camvid"), images(11), model=mistakes.digest_of_model(run))
+    assert set(page_of(run).ids) >= ANCHORS
+
+
+def test_names_are_escaped(run):
+    samples = list(images(11, 1))
+    add_reading(run, label_set("camvid"), samples)
+    numbers = json.loads((run / "reading.json").read_text())
+    for kind in ("worst", "regions"):
+        for item in numbers[kind]:
+            item["name"] = "<script>alert(1)</script>&\"'"
+    (run / "reading.json").write_text(json.dumps(numbers))
+    page = page_of(run)
+    assert "<script>alert(1)</script>&\"'" in page.text
+    assert "<script>alert" not in (run / "report.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------- sentences
+
+
+def advice(matrix, *, true=None, train=None, confidence=None):
+    """What is said of a matrix (K, K+1); ``true``: (5, K) pixels by band, by default all far inside."""
+    matrix = np.array(matrix)
+    labels = label_set_from_names([f"c{n}" for n in range(len(matrix))])
+    evaluation = numbers_json(matrix, labels, images=9, split="val")
+    classes = read_classes({**evaluation, "confusion_matrix": matrix.tolist()})
+    far = np.zeros((5, len(matrix)), int)
+    far[-1] = matrix.sum(1)
+    true = far if true is None else np.array(true)
+    right = np.floor(true * (matrix.diagonal() / np.maximum(matrix.sum(1), 1))).astype(int)
+    findings = {
+        "images": 9,
+        "images_with_regions": 0,
+        "boundaries": {"widths": [3, 5, 10, 20], "true": true, "predicted": true, "right": right},
+        "calibration": confidence,
+        "worst": [],
+        "regions": [],
+        "train": train,
+    }
+    said = next_steps(classes, read_findings(findings, len(matrix)))
+    return said.replace("\u00a0", " ").replace("<em>", "").replace("</em>", "").replace("<b>", "")
+
+
+GOOD = [[90, 2, 8, 0], [2, 950, 0, 0], [0, 0, 970, 0]]
+
+
+def test_classes_that_are_well_found_are_not_weak():
+    assert "Weakest" not in advice(GOOD)
+
+
+def test_a_confused_class():
+    said = advice([[40, 60, 0, 0], [10, 990, 0, 0], [0, 0, 900, 0]])
+    assert "IoU 36.4 %" in said
+    assert "60 % of it is taken for" in said
+    assert "20 % of what is called so is" in said
+    assert "rare" not in said
+    assert "thin:" not in said
+
+
+TRAIN = {"images": 100, "pixels": [50, 5000, 5000], "containing": [4, 100, 100]}
+WEAK = [[40, 60, 0, 0], [10, 990, 0, 0], [0, 0, 900, 0]]
+
+
+def test_a_rare_class():
+    assert "rare, in 4 of 100 training images, 0.50 % of their pixels: collect more" in advice(
+        WEAK, train=TRAIN
+    )
+    said = advice(WEAK, train={**TRAIN, "containing": [40, 100, 100]})
+    assert "few pixels, in 40 of 100 training images" in said
+    assert "collect" not in said
+    said = advice(WEAK, train={**TRAIN, "pixels": [900, 5000, 5000], "containing": [40, 100, 100]})
+    assert "training images" not in said
+    assert "not in the training split at all" in advice(WEAK, train={**TRAIN, "pixels": [0, 5000, 5000]})
+
+
+def test_a_thin_class():
+    inside = [0, 1000, 900]
+    said = advice(WEAK, true=[[80, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [20, *inside[1:]]])
+    assert "thin: 80 % of it lies within 3 pixels of a boundary" in said
+    assert "thin:" not in advice(WEAK, true=[[40, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [60, *inside[1:]]])
+
+
+def test_where_the_mistakes_are():
+    near = [[100, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1000, 900]]
+    assert "86 % of the wrong pixels lie within 5 pixels" in advice(WEAK, true=near)
+    assert "mostly outlines" in advice(WEAK, true=near)
+    assert "0 % of the wrong pixels lie within 5 pixels" in advice(WEAK)
+    assert "mostly things" in advice(WEAK)
+
+
+def test_the_costliest_confusion():
+    corrected = (100 / 110 + 990 / 1000 + 1) / 3 - (40 / 110 + 990 / 1060 + 1) / 3
+    assert f"the mean IoU would be {100 * corrected:.1f} points" in advice(WEAK)
+    assert "What costs most" not in advice([[9990, 10, 0], [10, 9990, 0]])
+
+
+@pytest.mark.parametrize(("sure", "words"), [(0.99, "Too sure"), (0.8, "Less sure"), (0.905, "")])
+def test_how_sure(sure, words):
+    """One bin of 1,000 pixels of which 900 are right."""
+    said = advice(GOOD, confidence={"pixels": [1000], "confidence": [1000 * sure], "right": [900]})
+    assert (words in said) if words else "How sure" not in said
+    if words:
+        assert f"{100 * sure:.1f} % sure on average, right in 90.0 %" in said
+
+
+def test_sure_in_the_wrong_places():
+    both = {"pixels": [500, 500], "confidence": [250.0, 450.0], "right": [300, 400]}
+    assert "differ by 10.0 points on average" in advice(GOOD, confidence=both)

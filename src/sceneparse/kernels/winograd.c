@@ -115,33 +115,33 @@ typedef struct Pack {
     float *packed;
 } Pack;
 
-#define PACK_ROWS 32 /* input channels of a task */
-
+/* DEEP input channels of one panel. */
 static void pack_part(const void *what, int64_t index, int64_t worker) {
     (void)worker;
     const Pack *job = what;
     Packed p = packed_of(job->channels, job->outs);
-    int64_t parts = (p.depth + PACK_ROWS - 1) / PACK_ROWS, panel = index / parts;
-    int64_t begin = index % parts * PACK_ROWS, end = begin + PACK_ROWS;
-    if (end > p.depth) end = p.depth;
+    int64_t parts = p.depth / DEEP, panel = index / parts, begin = index % parts * DEEP;
     int64_t lanes = job->outs - panel * NR < NR ? job->outs - panel * NR : NR;
-    float taps[9][NR] = {{0}};
-    int64_t tap_at[9];
-    for (int64_t i = 0; i < 9; i++) {
-        int64_t y = i / 3, x = i % 3;
-        tap_at[i] = job->turned ? (2 - y) * job->by_y + (2 - x) * job->by_x : y * job->by_y + x * job->by_x;
+    int64_t rows = job->channels - begin < DEEP ? job->channels - begin : DEEP;
+    const float *from = job->weight + panel * NR * job->by_k + begin * job->by_c;
+    float taps[DEEP][9][NR] = {{{0}}};
+    for (int i = 0; i < 9; i++) {
+        int y = job->turned ? 2 - i / 3 : i / 3, x = job->turned ? 2 - i % 3 : i % 3;
+        const float *tap = from + y * job->by_y + x * job->by_x;
+        if (job->by_c < job->by_k) /* along the memory: far steps may fall into the same place of the cache */
+            for (int64_t k = 0; k < lanes; k++)
+                for (int64_t c = 0; c < rows; c++) taps[c][i][k] = tap[k * job->by_k + c * job->by_c];
+        else
+            for (int64_t c = 0; c < rows; c++)
+                for (int64_t k = 0; k < lanes; k++) taps[c][i][k] = tap[k * job->by_k + c * job->by_c];
     }
-    for (int64_t c = begin; c < end; c++) {
-        if (c >= job->channels) memset(taps, 0, sizeof taps);
-        const float *from = job->weight + panel * NR * job->by_k + c * job->by_c;
-        for (int64_t k = 0; k < lanes && c < job->channels; k++)
-            for (int i = 0; i < 9; i++) taps[i][k] = from[k * job->by_k + tap_at[i]];
-        float *to = job->packed + panel * p.panel + c * NR;
+    for (int64_t c = 0; c < DEEP; c++) {
+        float *to = job->packed + panel * p.panel + (begin + c) * NR;
         for (int v = 0; v < NR; v += LANES) {
             vec half[3][6];
             for (int x = 0; x < 3; x++) {
                 vec column[6];
-                weight_at(column, load(taps[x] + v), load(taps[3 + x] + v), load(taps[6 + x] + v));
+                weight_at(column, load(taps[c][x] + v), load(taps[c][3 + x] + v), load(taps[c][6 + x] + v));
                 for (int y = 0; y < 6; y++) half[x][y] = column[y];
             }
             for (int y = 0; y < 6; y++) {
@@ -157,7 +157,7 @@ void sceneparse_conv3x3_pack(const Pack *job) {
     Packed p = packed_of(job->channels, job->outs);
     large_pages(job->packed, sizeof(float) * PLACES * (size_t)p.place);
     for (int i = 1; i <= PLACES; i++) memset(job->packed + i * p.place - PAD, 0, sizeof(float) * PAD);
-    share(job->parallel, job->threads, pack_part, job, p.panels * ((p.depth + PACK_ROWS - 1) / PACK_ROWS));
+    share(job->parallel, job->threads, pack_part, job, p.panels * p.depth / DEEP);
 }
 
 /* ---- a block of tiles ---- */
@@ -635,16 +635,17 @@ static void grad_multiply(const void *what, int64_t index, int64_t worker) {
     }
 }
 
+/* DEEP input channels of one panel. */
 static void grad_unpack(const void *what, int64_t index, int64_t worker) {
     (void)worker;
     const Grads *all = what;
     const WeightGrad *job = all->job;
-    int64_t parts = (all->depth + PACK_ROWS - 1) / PACK_ROWS, panel = index / parts;
-    int64_t begin = index % parts * PACK_ROWS, end = begin + PACK_ROWS;
+    int64_t parts = all->depth / DEEP, panel = index / parts, begin = index % parts * DEEP;
     int64_t lanes = job->outs - panel * NR < NR ? job->outs - panel * NR : NR;
-    float taps[9][NR];
-    for (int64_t c = begin; c < end && c < job->channels; c++) {
-        const float *u = all->u + panel * all->u_panel + c * NR;
+    int64_t rows = job->channels - begin < DEEP ? job->channels - begin : DEEP;
+    float taps[DEEP][9][NR];
+    for (int64_t c = 0; c < rows; c++) {
+        const float *u = all->u + panel * all->u_panel + (begin + c) * NR;
         for (int v = 0; v < NR; v += LANES) {
             vec half[3][6];
             for (int x = 0; x < 6; x++) {
@@ -658,14 +659,16 @@ static void grad_unpack(const void *what, int64_t index, int64_t worker) {
             for (int y = 0; y < 3; y++) {
                 vec row[3], *h = half[y];
                 weight_from(row, h[0], h[1], h[2], h[3], h[4], h[5]);
-                for (int x = 0; x < 3; x++) store(taps[3 * y + x] + v, row[x]);
+                for (int x = 0; x < 3; x++) store(taps[c][3 * y + x] + v, row[x]);
             }
         }
-        for (int64_t k = 0; k < lanes; k++)
-            for (int i = 0; i < 9; i++)
-                job->weight[(panel * NR + k) * job->by_k + c * job->by_c + i / 3 * job->by_y +
-                            i % 3 * job->by_x] = taps[i][k];
     }
+    float *to = job->weight + panel * NR * job->by_k + begin * job->by_c;
+    for (int64_t k = 0; k < lanes; k++)
+        for (int i = 0; i < 9; i++) {
+            float *tap = to + k * job->by_k + i / 3 * job->by_y + i % 3 * job->by_x;
+            for (int64_t c = 0; c < rows; c++) tap[c * job->by_c] = taps[c][i][k];
+        }
 }
 
 #define GRAD_TILES 192
@@ -698,8 +701,7 @@ int sceneparse_conv3x3_weight_gradient(const WeightGrad *job) {
         for (int64_t strip = 0; strip < strips; strip++)
             for (int64_t j = 0; j < job->outs; j++) job->bias[j] += all.sums[strip * k + j];
     }
-    parts = (p.depth + PACK_ROWS - 1) / PACK_ROWS;
-    share(job->parallel, job->threads, grad_unpack, &all, p.panels * parts);
+    share(job->parallel, job->threads, grad_unpack, &all, p.panels * p.depth / DEEP);
     let_go(memory);
     return FINE;
 }

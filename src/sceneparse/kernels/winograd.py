@@ -77,16 +77,22 @@ def available() -> bool:
     return kernels().library is not None
 
 
-def pays(channels: int, outs: int, height: int, width: int) -> bool:
-    """Whether it is faster than oneDNN's convolution, by measurements at batch 1 and 8.
+def pays(
+    channels: int, outs: int, height: int, width: int, *, batch: int = 1, training: bool = False
+) -> bool:
+    """Whether it is faster than oneDNN's convolution, by measurements with one thread.
 
     Args:
         channels: C.
         outs: K.
         height: H.
         width: W.
+        batch: B.
+        training: the weight is packed at each call, and there are gradients.
     """
-    return min(channels, outs) >= 32 and min(height, width) >= 7
+    tiles = batch * -(-height // 4) * -(-width // 4)
+    # The transformed weights must serve some tiles, and all the work be more than that of the call itself.
+    return min(channels, outs) >= 16 and tiles >= (16 if training else 4) and tiles * channels * outs >= 2**16
 
 
 def packed(weight: Tensor, *, turned: bool = False) -> Tensor:
@@ -310,14 +316,19 @@ class Conv3x3(nn.Conv2d):
     """``nn.Conv2d`` of 3x3, stride 1, padding 1, by Winograd's method where that is faster."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not _fits(input) or not pays(*weight.shape[1::-1], *input.shape[2:]):
-            return super()._conv_forward(input, weight, bias)
-        return convolution(input, weight, bias)
+        return (
+            convolution(input, weight, bias)
+            if _fits(input, weight)
+            else super()._conv_forward(input, weight, bias)
+        )
 
 
-def _fits(x: Tensor) -> bool:
-    plain = x.device.type == "cpu" and x.dtype == torch.float32 and x.dim() == 4
-    return plain and not torch.is_autocast_enabled("cpu") and available()
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() == 4
+    if not plain or torch.is_autocast_enabled("cpu") or not available():
+        return False
+    outs, channels = weight.shape[:2]
+    return pays(channels, outs, *x.shape[2:], batch=len(x), training=True)
 
 
 def use(network: nn.Module) -> int:

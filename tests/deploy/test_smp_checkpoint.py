@@ -1,12 +1,16 @@
 """Folders that segmentation_models.pytorch writes itself, loaded as bundles; the hub is its cache on disk."""
 
+import hashlib
+import http.server
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.deploy.bundle import load_model, read_bundle, read_configuration
@@ -136,8 +140,6 @@ def in_cache(cache, repository, source):
 
 
 def test_by_name_from_the_hub_or_its_cache(segformer, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     name = "smp-hub/segformer-b0-512x512-ade-160k"
@@ -175,3 +177,55 @@ def test_aligned_corners_matter(segformer):
         images = torch.randn(1, 3, 64, 96)
         other = F.interpolate(network.scores(images), (64, 96), mode="bilinear", align_corners=False)
         assert (network(images).argmax(1) != other.argmax(1)).float().mean() > 0.01
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The hub's answers for the files of one folder."""
+
+    folder = None
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.wfile.write(self.answer())
+
+    def answer(self):
+        path = self.folder / self.path.partition("/resolve/main/")[2]
+        content = path.read_bytes() if path.is_file() else b""
+        self.send_response(200 if content else 404)
+        if not content:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return content
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["whole", "without preprocessing"])
+def test_by_name_from_a_server(tmp_path, monkeypatch, complete):
+    saved(tmp_path / "there", "fpn", "tu-test_resnet", 150)
+    if complete:
+        write_preprocessing(tmp_path / "there", RESIZE, NORMALIZE)
+    handler = type("Handler", (Hub,), {"folder": tmp_path / "there"})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    try:
+        _, fetched = load_model("smp-hub/fpn-test")
+    finally:
+        server.shutdown()
+        server.server_close()
+    network, bundle = load_model("smp-hub/fpn-test")  # from the cache
+    assert bundle == fetched
+    assert network.architecture["name"] == "smp/fpn-tu-test_resnet"
+    assert bundle.labels == ade20k()
+    assert bundle.resize.size == ((64, 96) if complete else None)

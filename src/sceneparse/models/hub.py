@@ -101,9 +101,14 @@ def checkpoint_folder(repository: str) -> Path:
     Raises:
         InputError: as :func:`file_of`.
     """
+    import huggingface_hub
+
     file_of(repository, ("config.json",))
-    with contextlib.suppress(InputError):  # some have none
-        file_of(repository, ("albumentations_config_eval.json",))
+    # Some have none, which the cache remembers.
+    preprocessing = "albumentations_config_eval.json"
+    if huggingface_hub.try_to_load_from_cache(repository, preprocessing) is None:
+        with contextlib.suppress(InputError):
+            file_of(repository, (preprocessing,))
     return file_of(repository, ("model.safetensors",)).parent
 
 

@@ -140,6 +140,22 @@ def test_the_same_bits_in_any_number_of_threads():
 
 
 @pytest.mark.usefixtures("way")
+def test_a_fixed_kernel_without_weights_between_classes():
+    """As in published networks: the same as any kernel."""
+    scores, kernel, labels = sample(4, (16, 20))
+    kernel = kernel.detach() * torch.eye(6)[:, :, None, None]
+    total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))
+    wanted = plain(scores, kernel, labels, 2, 1, reduction="sum")
+    torch.testing.assert_close(total.double(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    (found,), (expected,) = torch.autograd.grad(total, scores), torch.autograd.grad(wanted, scores)
+    assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+    kernel[4, 2, 1, 1] = 3.0
+    total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))
+    wanted = plain(scores, kernel, labels, 2, 1, reduction="sum")
+    torch.testing.assert_close(total.double(), wanted, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("way")
 def test_all_ignored_is_zero_with_zero_gradients():
     scores, kernel, labels = sample(4, (16, 20), ignored=2.0)
     total = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=2))

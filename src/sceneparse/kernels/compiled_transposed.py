@@ -45,6 +45,7 @@ class _Job(ctypes.Structure):
         ("wide", ctypes.c_int64),
         ("factor", ctypes.c_int64),
         ("phases", ctypes.c_int64),
+        ("apart", ctypes.c_int64),
         ("parts", ctypes.c_int64),
         ("offset", ctypes.c_int64),
         ("height", ctypes.c_int64),
@@ -74,19 +75,27 @@ class _Tiles(NamedTuple):
 
 
 def loss(
-    scores: Tensor, kernel: Tensor, target: Target, *, offset: int, of_scores: bool, of_kernel: bool
+    scores: Tensor,
+    kernel: Tensor,
+    target: Target,
+    *,
+    offset: int,
+    groups: int,
+    of_scores: bool,
+    of_kernel: bool,
 ) -> Gradients | None:
     """Sum of the cross-entropies of upsampled scores; None where one is not finite: for PyTorch to say.
 
     Args:
         scores: float32 (B, C, h, w) on the CPU.
-        kernel: float32 (C, K, 2f, 2f).
+        kernel: float32, and the rest as in :func:`sceneparse.kernels.transposed.loss`.
         target: labels (B, H, W), all of them classes or ignored.
-        offset: as in :func:`sceneparse.kernels.transposed.loss`.
+        offset: likewise.
+        groups: likewise.
         of_scores: also the gradient of the scores.
         of_kernel: also the gradient of the kernel.
     """
-    classes, factor = kernel.shape[1], kernel.shape[2] // 2
+    classes, factor = kernel.shape[1] * groups, kernel.shape[2] // 2
     counted = target.labels != target.ignore_index
     labels = target.labels.to(torch.int32).masked_fill_(~counted, -1).contiguous()
     weights = scores.new_ones(classes) if target.class_weights is None else target.class_weights.contiguous()
@@ -99,7 +108,7 @@ def loss(
     wanted = _with_any(counted, tiles.points.shape[2:4], offset, factor).flatten().nonzero().squeeze(1)
     for chosen in wanted.split(TILES) if len(wanted) else ():
         points, places = tiles.points.flatten(1, 3)[:, chosen], tiles.places[chosen]
-        job, parts = _job(points, places, kernel, labels, offset)
+        job, parts = _job(points, places, kernel, labels, offset, groups)
         sums = torch.zeros(parts, dtype=torch.float64)
         job.weights, job.sums = weights.data_ptr(), sums.data_ptr()
         job.own, job.share = 1 - target.smoothing, float(spread.sum())
@@ -119,30 +128,36 @@ def loss(
     )
 
 
-def labels(scores: Tensor, kernel: Tensor, size_hw: tuple[int, int], *, offset: int) -> Tensor | None:
+def labels(
+    scores: Tensor, kernel: Tensor, size_hw: tuple[int, int], *, offset: int, groups: int
+) -> Tensor | None:
     """Arg-max of upsampled scores; None where one is not finite: for PyTorch to say.
 
     Args:
         scores: float32 (B, C, h, w) on the CPU.
-        kernel: float32 (C, K, 2f, 2f).
+        kernel: float32, and the rest as in :func:`sceneparse.kernels.transposed.loss`.
         size_hw: H, W.
-        offset: as in :func:`sceneparse.kernels.transposed.loss`.
+        offset: likewise.
+        groups: likewise.
 
     Returns:
         (B, H, W), uint8 for K <= 256, otherwise int32.
     """
-    found = torch.empty((len(scores), *size_hw), dtype=torch.uint8 if kernel.shape[1] <= 256 else torch.int32)
+    dtype = torch.uint8 if kernel.shape[1] * groups <= 256 else torch.int32
+    found = torch.empty((len(scores), *size_hw), dtype=dtype)
     points, places = _tiles(scores)
     kernel = kernel.contiguous()
-    job, parts = _job(points.flatten(1, 3), places, kernel, found, offset)
+    job, parts = _job(points.flatten(1, 3), places, kernel, found, offset, groups)
     return None if in_threads("sceneparse_transposed_labels", job, parts) else found
 
 
-def _job(points: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset: int) -> tuple[_Job, int]:
+def _job(
+    points: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset: int, groups: int
+) -> tuple[_Job, int]:
     """What loss and labels have in common, and the number of parts."""
-    channels, classes, size = kernel.shape[:3]
-    factor = size // 2
-    phases = _together(factor, classes)
+    factor, apart = kernel.shape[2] // 2, groups > 1
+    channels, classes = (1, groups) if apart else kernel.shape[:2]
+    phases = 1 if apart else _together(factor, classes)
     parts = min(PARTS, factor**2 // phases)
     job = _Job(
         tiles=points.data_ptr(),
@@ -155,6 +170,7 @@ def _job(points: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset:
         wide=phases * classes + -phases * classes % _LANES,
         factor=factor,
         phases=phases,
+        apart=apart,
         parts=parts,
         offset=offset,
         height=labels.shape[1],

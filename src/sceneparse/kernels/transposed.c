@@ -30,9 +30,10 @@ enum { FINE = 0, NO_MEMORY = 1, NOT_FINITE = 2 };
 typedef struct {
     const float *tiles;    /* (16, N, deep): scores at the 16 points, 0 beyond C */
     const int32_t *places; /* (N, 3): image, row and column of the first cell */
-    const float *kernel;   /* (C, K, 2f, 2f) */
+    const float *kernel;   /* (C, K, 2f, 2f); apart: (1, K, 2f, 2f), C = 1 and tiles of K */
     int64_t n_tiles, channels, classes, deep, wide;
     int64_t factor, phases; /* f, phases of a group */
+    int64_t apart;          /* every class is upsampled by itself; groups are of one phase */
     int64_t parts, offset, height, width;
     void *labels;           /* (B, H, W): int32, -1 where they do not count; written by the arg-max */
     int64_t label_bytes;    /* of the arg-max */
@@ -59,7 +60,7 @@ typedef struct {
 
 static int make_work(Work *s, const Upsampled *job, int64_t groups) {
     int64_t line = LINE / (int64_t)sizeof(float), weights = job->channels * job->wide;
-    int64_t turned = job->wide * job->deep, cells = CELLS * (whole(job->classes) + line);
+    int64_t turned = job->apart ? 0 : job->wide * job->deep, cells = CELLS * (whole(job->classes) + line);
     int64_t logits = POINTS * BLOCK * job->wide;
     int64_t floats = (2 * POINTS + 4 * groups) * weights + logits + cells + (POINTS + 4) * turned + line;
     memset(s, 0, sizeof *s);
@@ -250,28 +251,62 @@ static void labels_of_tile(const Upsampled *job, Work *s, float *points, int64_t
 
 typedef void (*TileTask)(const Upsampled *, Work *, float *, int64_t, const int32_t *, int64_t);
 
-/* Logits of the tiles first .. first + n - 1, what is wanted of them, and their part in the gradients. */
-static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t part, int64_t group, int64_t first,
-                     int64_t n) {
-    int64_t columns = job->phases * job->classes, plane = n * job->wide;
-    for (int p = 0; p < POINTS; p++)
-        product(s->logits + p * plane, job->wide, job->tiles + (p * job->n_tiles + first) * job->deep,
-                job->deep, s->forward + p * job->channels * whole(columns), n, job->channels, columns);
-    for (int64_t t = 0; t < n; t++)
-        for (int64_t i = 0; i < job->phases; i++)
-            task(job, s, s->logits + t * job->wide + i * job->classes, plane, job->places + 3 * (first + t),
-                 group * job->phases + i);
-    for (int p = 0; p < POINTS; p++) {
-        const float *change = s->logits + p * plane;
-        if (job->kernel_grad)
-            add_turned_product(s->change + p * job->channels * job->wide, job->wide,
-                               job->tiles + (p * job->n_tiles + first) * job->deep, job->deep, change,
-                               job->wide, job->channels, n, columns);
-        if (job->tiles_grad)
-            add_product(job->tiles_grad + ((part * POINTS + p) * job->n_tiles + first) * job->deep, job->deep,
-                        change, job->wide, s->backward + p * columns * whole(job->channels), n, columns,
-                        job->channels);
+/* Some tiles of one part. */
+typedef struct {
+    int64_t first, n;
+    const float *tiles; /* the first, at the first point */
+    float *tiles_grad;
+} Block;
+
+/* Logits of a block at a point. */
+static void forward_at(const Upsampled *job, Work *s, const Block *b, int p) {
+    int64_t columns = job->phases * job->classes;
+    const float *tiles = b->tiles + p * job->n_tiles * job->deep;
+    float *logits = s->logits + p * b->n * job->wide;
+    if (!job->apart) {
+        const float *weights = s->forward + p * job->channels * whole(columns);
+        product(logits, job->wide, tiles, job->deep, weights, b->n, job->channels, columns);
+        return;
     }
+    const float *weights = s->forward + p * whole(columns);
+    for (int64_t t = 0; t < b->n; t++)
+        for (int64_t k = 0; k < columns; k += LANES)
+            store(logits + t * job->wide + k, load(tiles + t * job->deep + k) * load(weights + k));
+}
+
+/* What the gradient of the logits of a block at a point adds to those of weights and tiles. */
+static void backward_at(const Upsampled *job, Work *s, const Block *b, int p) {
+    int64_t columns = job->phases * job->classes;
+    const float *tiles = b->tiles + p * job->n_tiles * job->deep, *logits = s->logits + p * b->n * job->wide;
+    float *grad = job->tiles_grad ? b->tiles_grad + p * job->n_tiles * job->deep : NULL;
+    float *change = s->change + p * job->channels * job->wide;
+    if (!job->apart) {
+        const float *weights = s->backward + p * columns * whole(job->channels);
+        if (job->kernel_grad)
+            add_turned_product(change, job->wide, tiles, job->deep, logits, job->wide, job->channels, b->n,
+                               columns);
+        if (grad) add_product(grad, job->deep, logits, job->wide, weights, b->n, columns, job->channels);
+        return;
+    }
+    const float *weights = s->forward + p * whole(columns);
+    for (int64_t t = 0; t < b->n; t++)
+        for (int64_t k = 0; k < columns; k += LANES) {
+            vec one = load(logits + t * job->wide + k);
+            if (job->kernel_grad) store(change + k, load(change + k) + one * load(tiles + t * job->deep + k));
+            if (!grad) continue;
+            float *to = grad + t * job->deep + k;
+            store(to, load(to) + one * load(weights + k));
+        }
+}
+
+/* Logits of a block, what is wanted of them, and their part in the gradients. */
+static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t group, const Block *b) {
+    for (int p = 0; p < POINTS; p++) forward_at(job, s, b, p);
+    for (int64_t t = 0; t < b->n; t++)
+        for (int64_t i = 0; i < job->phases; i++)
+            task(job, s, s->logits + t * job->wide + i * job->classes, b->n * job->wide,
+                 job->places + 3 * (b->first + t), group * job->phases + i);
+    for (int p = 0; p < POINTS; p++) backward_at(job, s, b, p);
 }
 
 /* Between the kernel and the weights (groups, 2, 2, C, wide) of the phases first .. last - 1: to the weights,
@@ -314,7 +349,7 @@ static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part,
     int64_t columns = job->phases * job->classes, size = job->channels * job->wide;
     int64_t blocks = (job->n_tiles + BLOCK - 1) / BLOCK;
     kernel_to_points(s->forward, weights, job->channels, job->wide, columns);
-    if (job->tiles_grad) {
+    if (job->tiles_grad && !job->apart) {
         turn(s->turned, weights, job, columns);
         kernel_to_points(s->backward, s->turned, columns, job->deep, job->channels);
     }
@@ -322,7 +357,11 @@ static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part,
     int64_t each = ((job->n_tiles + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
     for (int64_t first = 0; first < job->n_tiles; first += each) {
         int64_t left = job->n_tiles - first;
-        do_block(job, s, task, part, group, first, left < each ? left : each);
+        Block block = {.first = first, .n = left < each ? left : each};
+        block.tiles = job->tiles + first * job->deep;
+        if (job->tiles_grad)
+            block.tiles_grad = job->tiles_grad + (part * POINTS * job->n_tiles + first) * job->deep;
+        do_block(job, s, task, group, &block);
     }
     if (job->kernel_grad) points_to_kernel(weights, s->change, size);
 }

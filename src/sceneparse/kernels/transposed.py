@@ -146,8 +146,20 @@ def _precision(scores: Tensor) -> torch.dtype:
     return torch.float32
 
 
-def _compiled_takes(scores: Tensor, kernel: Tensor, groups: int, precision: torch.dtype) -> bool:
-    return groups == 1 and precision == torch.float32 and kernel.numel() > 0 and compiled.can_take(scores)
+def _compiled_takes(scores: Tensor, kernel: Tensor, precision: torch.dtype) -> bool:
+    return precision == torch.float32 and kernel.numel() > 0 and compiled.can_take(scores)
+
+
+def _apart(kernel: Tensor, groups: int) -> tuple[Tensor, int]:
+    """A fixed kernel, and groups, by class where no class has a weight for another, as in published networks.
+
+    It is the same function with a K-th of the products. Only on the CPU: elsewhere asking is waiting.
+    """
+    channels, classes = kernel.shape[:2]
+    if kernel.device.type != "cpu" or groups > 1 or channels != classes or bool(kernel[0, 1:].any()):
+        return kernel, groups
+    own = kernel.diagonal(dim1=0, dim2=1).permute(2, 0, 1).unsqueeze(1)
+    return (own, classes) if kernel.count_nonzero() == own.count_nonzero() else (kernel, groups)
 
 
 def loss(
@@ -175,9 +187,11 @@ def loss(
     h, w = scores.shape[2:]
     precision = _precision(scores)
     refuse_strange_labels(target, kernel.shape[1] * groups)
-    if _compiled_takes(scores, kernel, groups, precision):
+    if not of_kernel:
+        kernel, groups = _apart(kernel, groups)
+    if _compiled_takes(scores, kernel, precision):
         found = compiled_transposed.loss(
-            scores, kernel, target, offset=offset, of_scores=of_scores, of_kernel=of_kernel
+            scores, kernel, target, offset=offset, groups=groups, of_scores=of_scores, of_kernel=of_kernel
         )
         if found is not None:
             return found
@@ -212,8 +226,9 @@ def labels(
     """
     h, w = scores.shape[2:]
     precision = _precision(scores)
-    if _compiled_takes(scores, kernel, groups, precision):
-        found = compiled_transposed.labels(scores, kernel, size_hw, offset=offset)
+    kernel, groups = _apart(kernel, groups)
+    if _compiled_takes(scores, kernel, precision):
+        found = compiled_transposed.labels(scores, kernel, size_hw, offset=offset, groups=groups)
         if found is not None:
             return found
     with torch.autocast(scores.device.type, enabled=False):

@@ -243,6 +243,8 @@ def test_where_the_mistakes_are():
     near = [[100, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1000, 900]]
     assert "86 % of the wrong pixels lie within 5 pixels" in advice(WEAK, true=near)
     assert "mostly outlines" in advice(WEAK, true=near)
+    everywhere = [[100, 1000, 900], [0] * 3, [0] * 3, [0] * 3, [0] * 3]
+    assert "wrong pixels lie" not in advice(WEAK, true=everywhere)
     assert "0 % of the wrong pixels lie within 5 pixels" in advice(WEAK)
     assert "mostly things" in advice(WEAK)
 

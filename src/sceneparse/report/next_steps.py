@@ -152,7 +152,7 @@ def _where(findings: Findings) -> list[str]:
     if not total:
         return []
     part, share = wrong[near].sum() / total, findings.within(near).share
-    if part >= 0.6:
+    if part >= 0.6 and part >= 1.5 * share:
         meaning = "mostly outlines, not things, are wrong"
     elif part <= 0.4:
         meaning = "mostly things, not outlines, are wrong"

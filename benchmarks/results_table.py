@@ -82,6 +82,38 @@ def _against_eager(f: Figures) -> str:
     )
 
 
+def _forward(f: Figures) -> str:
+    sides = next(iter(f["cases"].values()))["sides"]
+    ours = sides["Predictor, auto"]
+    others = ", ".join(f"{name} {sides[name]['ms']:.0f} ms" for name in ("ONNX Runtime", "OpenVINO"))
+    return f"{ours['times_faster']:.1f}x as fast as eager ({ours['ms']:.0f} ms); {others}"
+
+
+def _train_step(f: Figures) -> str:
+    case = next(iter(f["cases"].values()))
+    return f"{case['times_faster']:.1f}x as fast as eager ({case['ours']['step_s']:.2f} s)"
+
+
+def _evaluation(f: Figures) -> str:
+    return f"{f['ratio']:.1f}x as fast as a plain loop ({f['ours_s']:.1f} s for {f['images']} pictures)"
+
+
+def _confusion(f: Figures) -> str:
+    rows = list(f["cases"].values())
+    least = min(
+        rows[0]["numpy.bincount"]["ours_times_faster"], rows[1]["numpy.bincount"]["ours_times_faster"]
+    )
+    return f"{rows[0]['ours']['ms']:.1f} and {rows[1]['ours']['ms']:.1f} ms, at least {least:.1f}x as fast"
+
+
+def _end_to_end(f: Figures) -> str:
+    train, predict = f["train"], f["predict"]
+    return (
+        f"train {train['images_per_s_of_steps']:.1f} img/s, {train['share_waiting_for_data']:.0%} of the time "
+        f"waiting for data; predict {predict['ms_a_photo']:.0f} ms a photo after {predict['start_up_s']:.1f} s"
+    )
+
+
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "demo": ("`sceneparse demo`, built-in scenes, from random weights", _demo),
     "camvid-cpu": ("CamVid **val** (void ignored), `--recipe camvid-cpu`, from random weights", _camvid),
@@ -94,6 +126,11 @@ ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "augment": ("augmented 224x224 samples, from cache to batch", _augment),
     "loss": ("loss and gradient, 150 classes, 4 x 512x512 from stride 8, fp32", _against_eager),
     "labels": ("labels of the same size from scores at stride 8", _against_eager),
+    "forward": ("FCN-8s VGG19, 150 classes, 224x224, batch 1, `Predictor`, fp32", _forward),
+    "train_step": ("training step FCN-8s VGG19, 151 classes, 224x224, batch 8, fp32", _train_step),
+    "evaluate-fcn4s-fused-hgnetv2_b0": ("evaluation of CamVid val, FCN-4s fused HGNetV2-B0", _evaluation),
+    "confusion": ("confusion matrix of 480x360, 11 classes, and 512x512, 150, against numpy", _confusion),
+    "end_to_end": ("`train` and `predict` as whole processes, FCN-4s fused HGNetV2-B0, CamVid", _end_to_end),
     "startup": ("20,000 small pictures, second start", _startup),
 }
 

@@ -318,6 +318,10 @@ def time_left() -> Plot | None:
             step = case["ours"]
             parts = ((part, share * step["step_s"] * 1e3) for part, share in step["parts"].items())
             panels.append(_parts(f"training step, {title}", parts, "ms"))
+    if (f := figures(EVALUATION)) is not None:
+        each = f["ours_s"] / f["images"] * 1e3
+        parts = ((part, share * each) for part, share in f["ours_share_of_time"].items())
+        panels.append(_parts("evaluation, a picture of CamVid, light network", parts, "ms"))
     if (f := figures("end_to_end")) is not None:
         panels.append(_parts("a photo in predict, light network", f["predict"]["parts_ms"].items(), "ms"))
     if (f := figures("augment")) is not None:

@@ -145,6 +145,7 @@ def evaluate(
     label_set: str | None = None,
     skip_bad: bool = False,
     device: str | None = None,
+    engine: str | None = None,
     devices: int = 1,
     out: str | Path | None = None,
     console: Console | None = None,
@@ -167,6 +168,7 @@ def evaluate(
         label_set: shipped class list to use instead of the data's own.
         skip_bad: leave out files with a fault instead of raising; "images" counts the rest.
         device: "auto" (default), "cpu", "cuda" or "cuda:N".
+        engine: "auto" (default), "eager", "compiled" or "openvino", see :mod:`sceneparse.prediction.engine`.
         devices: processes that share the images, each on a GPU of its own or a share of the processor; the
             numbers are those of one. Above 1 other processes work, which import the main module of this one:
             a script has its calls under ``if __name__ == "__main__":``. Under torchrun it is their number.
@@ -182,8 +184,9 @@ def evaluate(
         InputError: no such model or data, other classes than the model's, files that are wrong, an option
             that has no effect on what is given.
     """
-    if device is not None and isinstance(model, Predictor):
-        raise InputError("device has no effect on a Predictor", fix="give it to sceneparse.load")
+    for option, value in (("device", device), ("engine", engine)):
+        if value is not None and isinstance(model, Predictor):
+            raise InputError(f"{option} has no effect on a Predictor", fix="give it to sceneparse.load")
     if label_set is not None and isinstance(data, Dataset):
         raise InputError("label_set has no effect on an open data set", fix="give it to open_dataset")
     check_options("auto", scales)
@@ -197,6 +200,7 @@ def evaluate(
         label_set=label_set,
         skip_bad=skip_bad,
         device=device or "auto",
+        engine=engine or "auto",
         out=None if out is None else Path(out),
         shown=console is not None,
     )
@@ -230,6 +234,7 @@ class _Asked:
     label_set: str | None
     skip_bad: bool
     device: str
+    engine: str
     out: Path | None
     shown: bool
 
@@ -249,8 +254,12 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
     with group.agreed():
         if not isinstance(data, Dataset):
             data = open_dataset(data, label_set=asked.label_set, keep_faults=True)
+        # The others then find the engine that the first has made: all compute alike.
+        if group.is_first and not isinstance(model, Predictor):
+            model = load(model, device=_device_of(asked.device, group), engine=asked.engine)
+    with group.agreed():
         if not isinstance(model, Predictor):
-            model = load(model, device=_device_of(asked.device, group))
+            model = load(model, device=_device_of(asked.device, group), engine=asked.engine)
         if folder is not None:
             output_folder(folder)
     labels = model.labels

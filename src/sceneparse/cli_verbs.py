@@ -205,6 +205,7 @@ def _evaluate(options: Options) -> int:
         label_set=options.label_set,
         skip_bad=options.skip_bad,
         device=options.device,
+        engine=options.engine,
         devices=options.devices,
         out=options.out,
         console=Console(stderr=True),
@@ -300,6 +301,7 @@ def _predict(options: Options) -> int:
         scales=options.scales,
         flip=options.flip,
         device=options.device,
+        engine=options.engine,
     )
 
 
@@ -313,6 +315,14 @@ def _add_averaging(parser: Parser) -> None:
     )
     parser.add_argument("--flip", action="store_true", help="average over the mirrored picture too")
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=("auto", "eager", "compiled", "openvino"),
+        help="auto: what compiled has left beside the model, otherwise the network packed for the processor "
+        "(default); eager: PyTorch's layers in float32; compiled: made for this processor, a minute once; "
+        "openvino: Intel's runtime, if installed",
+    )
 
 
 def _add_absent(parser: Parser) -> None:
@@ -346,8 +356,9 @@ def _report(options: Options) -> int:
 
 def _env(options: Options) -> int:
     from sceneparse import environment
+    from sceneparse.prediction import engine
 
-    for part, values in environment.describe().items():
+    for part, values in (environment.describe() | {"engine": engine.describe()}).items():
         for name, value in (values or {"source": "installed package"}).items():
             print(f"{f'{part} {name}':24} {value}")
     return 0

@@ -6,6 +6,9 @@ Shapes: B batch (1), C channels of the scores, H,W padded image, h,w scores.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -25,6 +28,8 @@ def write_compiled(body: nn.Module, size_hw: tuple[int, int], folder: Path) -> N
     Raises:
         Exception: of whatever kind, where there is no compiler or the network is not for it.
     """
+    if compiler() is None:
+        raise RuntimeError("no C++ compiler found")
     body.to(memory_format=torch.channels_last).requires_grad_(False)
     image = torch.zeros(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
     any_size = torch.export.Dim.DYNAMIC
@@ -58,6 +63,11 @@ def body_of(folder: Path) -> Callable[[Tensor], Tensor]:
             return torch.cat([loader.run([image])[0] for image in images.split(1)])
 
     return body
+
+
+def compiler() -> str | None:
+    """The compiler that would be called; None where there is none."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
 def _be_quiet() -> None:

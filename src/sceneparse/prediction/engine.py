@@ -14,11 +14,9 @@ from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.deploy.bundle import WEIGHTS, Bundle, find_bundle, load_model, read_configuration
 from sceneparse.errors import InputError, nearest
 from sceneparse.models import Network
-from sceneparse.prediction import aot, openvino
+from sceneparse.prediction import aot, openvino, packed, precision
 from sceneparse.prediction.artefact import Shelf
 from sceneparse.prediction.folding import between, folded
-from sceneparse.prediction.packed import with_packed
-from sceneparse.prediction.precision import packed_in_best
 from sceneparse.prediction.rewritten import Rewritten
 
 ENGINES = ("auto", "eager", "compiled", "openvino")
@@ -87,6 +85,17 @@ def usual_size(resize: ResizePolicy) -> tuple[int, int]:
     return resize.target_size(*USUAL_PICTURE)
 
 
+def describe() -> dict[str, str]:
+    """What there is for the engines on this machine, in words."""
+    with_bfloat16 = "in float32 or bfloat16, whichever is faster" if precision.has_units() else "in float32"
+    layouts = packed.can_pack(torch.float32)
+    return {
+        "packed": with_bfloat16 if layouts else f"{with_bfloat16}, without oneDNN",
+        "compiled": aot.compiler() or "no C++ compiler found",
+        "openvino": openvino.version() or "not installed",
+    }
+
+
 def _on_processor(model: str | Path, engine: str) -> Engine:
     folder = find_bundle(model)
     if engine == "openvino":
@@ -105,8 +114,9 @@ def _on_processor(model: str | Path, engine: str) -> Engine:
     if small is None:
         return Engine(network, bundle, "eager")
     del network  # its weights go as they are packed
-    fast, precision = packed_in_best(small, usual_size(bundle.resize), Shelf(folder, "precision"))
-    return Engine(fast, bundle, f"packed, {precision}")
+    shelf = Shelf(folder, "precision")
+    fast, dtype = precision.packed_in_best(small, usual_size(bundle.resize), shelf)
+    return Engine(fast, bundle, f"packed, {dtype}")
 
 
 def _from_shelf(
@@ -152,7 +162,7 @@ def _written_by(
 
 def _write_compiled(body: nn.Module, size_hw: tuple[int, int], folder: Path) -> None:
     # PyTorch's compiler lays out the weights of oneDNN's convolutions itself.
-    aot.write_compiled(with_packed(body, size_hw, onednn=False), size_hw, folder)
+    aot.write_compiled(packed.with_packed(body, size_hw, onednn=False), size_hw, folder)
 
 
 def _for_gpu(network: Rewritten, bundle: Bundle, device: torch.device) -> Engine:

@@ -99,6 +99,7 @@ def predict_files(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     device: str = "auto",
+    engine: str = "auto",
 ) -> int:
     """Write ``labels/``, ``overlays/`` and ``shares.csv`` for every photo, and print a line for each.
 
@@ -113,7 +114,7 @@ def predict_files(
     """
     check_options(tile, scales)
     photos = find_inputs(inputs, out=out)
-    predictor = load(model, device=device)
+    predictor = load(model, device=device, engine=engine)
     output_folder(out)
     table = out / "shares.csv"
     kept = [row for row in _read_shares(table) if PurePath(row.file) not in photos]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,13 +20,21 @@ from sceneparse.errors import InputError
 FILE = "network.xml"
 
 
+def version() -> str | None:
+    """Of the package; None where it is not installed."""
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def require_openvino() -> None:
     """Refuse to go on without the package.
 
     Raises:
         InputError: says how to install it.
     """
-    if find_spec("openvino") is None:
+    if version() is None:
         raise InputError(
             "the engine openvino needs the package openvino, which is not installed",
             fix="pip install 'sceneparse[openvino]', or another --engine",

@@ -5,8 +5,8 @@
    100 frequencies tell all. Maps are transformed by the caller, a small matrix product; the weights here, a
    few output channels at a time, so that their spectrum never leaves the cache.
 
-   T tiles, C channels in (whole vectors), K channels out. Spectra of the maps: (52, 2, T, C or K), real and
-   imaginary part; weights (K, 7, 7, C). A convolution here is a correlation, as everywhere in this field:
+   T tiles, C channels in (whole vectors), K channels out. Spectra: of the input (52, 2, T, C), real and imaginary
+   parts; of the output (T, K, 52, 2). Weights (K, 7, 7, C). A convolution here is a correlation, as everywhere in this field:
    output spectrum = input spectrum * V, V[u][v] = sum of w[y][x] e^(2 pi i (u (y - 3) + v (x - 3)) / 10). */
 
 #include "threads.h"
@@ -32,8 +32,8 @@ typedef struct {
     int64_t threads;
     const float *maps;      /* (52, 2, T, C) spectrum of the input */
     const float *weights;   /* (K, 7, 7, C) */
-    const float *gradient;  /* (52, 2, T, K) of the output's spectrum */
-    float *out;             /* forward (52, 2, T, K); of the maps (52, 2, T, C); of the weights (K, 7, 7, C) */
+    const float *gradient;  /* (T, K, 52, 2) of the output's spectrum */
+    float *out;             /* forward (T, K, 52, 2); of the maps (52, 2, T, C); of the weights (K, 7, 7, C) */
     int64_t tiles, in, outs;
 } Fourier;
 
@@ -168,7 +168,7 @@ static void transform_back(const float *from, int64_t skip, int64_t in, int64_t 
 /* Sums over the channels of maps * weights, at one frequency, for `tiles` tiles and `some` channels out. */
 static inline __attribute__((always_inline)) void sum_tile(
     const int tiles, const int some, const float *maps, int64_t map_skip, int64_t map_part, const float *weights,
-    int64_t weight_skip, int64_t weight_part, int64_t in, float *out, int64_t out_skip, int64_t out_part) {
+    int64_t weight_skip, int64_t weight_part, int64_t in, float *out, int64_t out_skip) {
     vec re[2][SOME] = {}, im[2][SOME] = {};
     for (int64_t c = 0; c < in; c += LANES)
         for (int k = 0; k < some; k++) {
@@ -183,14 +183,14 @@ static inline __attribute__((always_inline)) void sum_tile(
         }
     for (int t = 0; t < tiles; t++)
         for (int k = 0; k < some; k++) {
-            out[t * out_skip + k] = sum_of(re[t][k]);
-            out[t * out_skip + out_part + k] = sum_of(im[t][k]);
+            out[t * out_skip + k * PARTS] = sum_of(re[t][k]);
+            out[t * out_skip + k * PARTS + 1] = sum_of(im[t][k]);
         }
 }
 
 /* Add to the gradient of the maps what `some` channels out say: gradient * conjugate of the weights. */
 static inline __attribute__((always_inline)) void add_tile(
-    const int tiles, const int vectors, const float *gradient, int64_t gradient_skip, int64_t gradient_part, const float *weights,
+    const int tiles, const int vectors, const float *gradient, int64_t gradient_skip, const float *weights,
     int64_t weight_skip, int64_t weight_part, int64_t some, float *out, int64_t out_skip, int64_t out_part) {
     vec re[2][VECTORS], im[2][VECTORS];
     for (int t = 0; t < tiles; t++)
@@ -203,8 +203,8 @@ static inline __attribute__((always_inline)) void add_tile(
             vec a = load(weights + k * weight_skip + i * LANES);
             vec b = load(weights + k * weight_skip + weight_part + i * LANES);
             for (int t = 0; t < tiles; t++) {
-                vec x = splat(gradient[t * gradient_skip + k]);
-                vec y = splat(gradient[t * gradient_skip + gradient_part + k]);
+                vec x = splat(gradient[t * gradient_skip + k * PARTS]);
+                vec y = splat(gradient[t * gradient_skip + k * PARTS + 1]);
                 re[t][i] += x * a;
                 im[t][i] += y * a;
                 re[t][i] += y * b;
@@ -220,14 +220,14 @@ static inline __attribute__((always_inline)) void add_tile(
 
 /* Gradient of the spectra of SOME weights: gradient * conjugate of the maps, summed over the tiles. */
 static inline __attribute__((always_inline)) void weigh_tile(
-    const int some, const float *gradient, int64_t gradient_skip, int64_t gradient_part, const float *maps,
+    const int some, const float *gradient, int64_t gradient_skip, const float *maps,
     int64_t map_skip, int64_t map_part, int64_t tiles, float *out, int64_t out_skip, int64_t out_part) {
     vec re[SOME] = {}, im[SOME] = {};
     for (int64_t t = 0; t < tiles; t++) {
         vec a = load(maps + t * map_skip), b = load(maps + t * map_skip + map_part);
         for (int k = 0; k < some; k++) {
-            vec x = splat(gradient[t * gradient_skip + k]);
-            vec y = splat(gradient[t * gradient_skip + gradient_part + k]);
+            vec x = splat(gradient[t * gradient_skip + k * PARTS]);
+            vec y = splat(gradient[t * gradient_skip + k * PARTS + 1]);
             re[k] += x * a;
             im[k] += y * a;
             re[k] += y * b;
@@ -256,7 +256,7 @@ static void forward_piece(const void *what, int64_t number, int64_t worker) {
     const Shared *shared = what;
     const Fourier *job = shared->job;
     int64_t in = job->in, outs = job->outs, tiles = job->tiles, part = in + LINE, skip = PARTS * part;
-    int64_t last = least(outs, (number + 1) * PIECE), plane = tiles * in, out_plane = tiles * outs;
+    int64_t last = least(outs, (number + 1) * PIECE), plane = tiles * in, out_skip = outs * PARTS;
     float *spectra = shared->memory + worker * shared->floats;
     for (int64_t first = number * PIECE; first < last; first += SOME) {
         int64_t some = least(SOME, last - first);
@@ -266,18 +266,18 @@ static void forward_piece(const void *what, int64_t number, int64_t worker) {
             const float *weights = spectra + 2 * f * part;
             for (int64_t t = 0; t < tiles; t += 2) {
                 const float *maps = job->maps + 2 * f * plane + t * in;
-                float *to = job->out + 2 * f * out_plane + t * outs + first;
+                float *to = job->out + t * out_skip + first * PARTS + 2 * f;
                 int64_t k = 0;
                 if (t + 1 < tiles) {
                     for (; k + 1 < some; k += 2)
-                        sum_tile(2, 2, maps, in, plane, weights + k * skip, skip, part, in, to + k, outs, out_plane);
+                        sum_tile(2, 2, maps, in, plane, weights + k * skip, skip, part, in, to + k * PARTS, out_skip);
                     if (k < some)
-                        sum_tile(2, 1, maps, in, plane, weights + k * skip, skip, part, in, to + k, outs, out_plane);
+                        sum_tile(2, 1, maps, in, plane, weights + k * skip, skip, part, in, to + k * PARTS, out_skip);
                 } else {
                     for (; k + 3 < some; k += 4)
-                        sum_tile(1, 4, maps, in, plane, weights + k * skip, skip, part, in, to + k, outs, out_plane);
+                        sum_tile(1, 4, maps, in, plane, weights + k * skip, skip, part, in, to + k * PARTS, out_skip);
                     for (; k < some; k++)
-                        sum_tile(1, 1, maps, in, plane, weights + k * skip, skip, part, in, to + k, outs, out_plane);
+                        sum_tile(1, 1, maps, in, plane, weights + k * skip, skip, part, in, to + k * PARTS, out_skip);
                 }
             }
         }
@@ -302,13 +302,13 @@ static void maps_piece(const void *what, int64_t number, int64_t worker) {
         for (int64_t f = 0; f < FREQUENCIES; f++)
             for (int64_t t = 0; t < tiles; t += 2)
                 for (int64_t i = 0; i < channels; i += LINE) {
-                    const float *gradient = job->gradient + (2 * f * tiles + t) * outs + first;
+                    const float *gradient = job->gradient + (t * outs + first) * PARTS + 2 * f;
                     const float *weights = spectra + 2 * f * SKIP + i;
                     float *to = job->out + 2 * f * plane + t * in + begin + i;
                     if (t + 1 < tiles)
-                        add_tile(2, VECTORS, gradient, outs, tiles * outs, weights, skip, SKIP, some, to, in, plane);
+                        add_tile(2, VECTORS, gradient, outs * PARTS, weights, skip, SKIP, some, to, in, plane);
                     else
-                        add_tile(1, VECTORS, gradient, outs, tiles * outs, weights, skip, SKIP, some, to, in, plane);
+                        add_tile(1, VECTORS, gradient, outs * PARTS, weights, skip, SKIP, some, to, in, plane);
                 }
     }
 }
@@ -326,14 +326,14 @@ static void weights_piece(const void *what, int64_t number, int64_t worker) {
             int64_t some = least(SOME, last - first);
             for (int64_t f = 0; f < FREQUENCIES; f++)
                 for (int64_t i = 0; i < channels; i += LANES) {
-                    const float *gradient = job->gradient + 2 * f * tiles * outs + first;
+                    const float *gradient = job->gradient + first * PARTS + 2 * f;
                     const float *maps = job->maps + 2 * f * plane + c + i;
                     float *to = spectra + 2 * f * SKIP + i;
                     if (some == SOME)
-                        weigh_tile(SOME, gradient, outs, tiles * outs, maps, in, plane, tiles, to, skip, SKIP);
+                        weigh_tile(SOME, gradient, outs * PARTS, maps, in, plane, tiles, to, skip, SKIP);
                     else
                         for (int64_t k = 0; k < some; k++)
-                            weigh_tile(1, gradient + k, outs, tiles * outs, maps, in, plane, tiles, to + k * skip,
+                            weigh_tile(1, gradient + k * PARTS, outs * PARTS, maps, in, plane, tiles, to + k * skip,
                                        skip, SKIP);
                 }
             for (int64_t k = 0; k < some; k++)
@@ -372,7 +372,7 @@ int sceneparse_fourier_weights(const Fourier *job) {
 /* 0 if weights that are 1 in the middle and 0 around add up the channels, and get what they ask for. */
 int sceneparse_fourier_self_test(void) {
     enum { C = 2 * LINE, K = SOME + 1, T = 3 };
-    static float maps[PARTS][T][C], weights[K][49][C], gradient[PARTS][T][K], out[PARTS][T][K];
+    static float maps[PARTS][T][C], weights[K][49][C], gradient[T][K][PARTS], out[T][K][PARTS];
     static float of_maps[PARTS][T][C], of_weights[K][49][C];
     for (int i = 0; i < PARTS * T * C; i++) (&maps[0][0][0])[i] = (float)(i * 7 % 11 - 5);
     for (int i = 0; i < PARTS * T * K; i++) (&gradient[0][0][0])[i] = (float)(i * 5 % 13 - 6);
@@ -387,13 +387,13 @@ int sceneparse_fourier_self_test(void) {
     for (int i = 0; i < PARTS * T; i++) {
         float sum = 0, asked = 0;
         for (int c = 0; c < C; c++) sum += maps[i / T][i % T][c];
-        for (int k = 0; k < K; k++) asked += gradient[i / T][i % T][k];
-        for (int k = 0; k < K; k++) wrong |= !(fabsf(out[i / T][i % T][k] - sum) < 0.01f);
+        for (int k = 0; k < K; k++) asked += gradient[i % T][k][i / T];
+        for (int k = 0; k < K; k++) wrong |= !(fabsf(out[i % T][k][i / T] - sum) < 0.01f);
         for (int c = 0; c < C; c++) wrong |= !(fabsf(of_maps[i / T][i % T][c] - asked) < 0.01f);
     }
     for (int i = 0; i < K * C; i++) {
         float sum = 0;
-        for (int p = 0; p < PARTS * T; p++) sum += gradient[p / T][p % T][i / C] * maps[p / T][p % T][i % C];
+        for (int p = 0; p < PARTS * T; p++) sum += gradient[p % T][i / C][p / T] * maps[p / T][p % T][i % C];
         wrong |= !(fabsf(of_weights[i / C][24][i % C] - sum) < 0.05f);
     }
     return wrong;

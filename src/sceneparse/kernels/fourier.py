@@ -184,13 +184,13 @@ def _spectra(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
 
 
 def _cells(spectra: Tensor, batch: int, rows: _Axis, columns: _Axis) -> Tensor:
-    """Spectra (2F, T, K) to a map (B, H', W', K) of whole tiles."""
+    """Spectra (T, K, 2F) to a map (B, H', W', K) of whole tiles."""
     kept = torch.arange(POINTS**2).view(POINTS, POINTS)
     kept = kept[rows.first : rows.first + rows.cells, columns.first : columns.first + columns.cells]
-    cells = _transforms()[1][kept.flatten()] @ spectra.flatten(1)
-    cells = cells.view(rows.cells, columns.cells, batch, rows.tiles, columns.tiles, -1)
-    return cells.permute(2, 3, 0, 4, 1, 5).reshape(
-        batch, rows.tiles * rows.cells, columns.tiles * columns.cells, spectra.shape[2]
+    cells = _transforms()[1][kept.flatten()] @ spectra.mT  # (T, cells, K)
+    cells = cells.view(batch, rows.tiles, columns.tiles, rows.cells, columns.cells, -1)
+    return cells.transpose(2, 3).reshape(
+        batch, rows.tiles * rows.cells, columns.tiles * columns.cells, spectra.shape[1]
     )
 
 
@@ -227,13 +227,13 @@ def _made_transforms() -> tuple[Tensor, Tensor]:
 
 
 class _Product(torch.autograd.Function):
-    """Spectra (2F, T, C) times those of the weights (K, 7, 7, C), summed over C: (2F, T, K)."""
+    """Spectra (2F, T, C) times those of the weights (K, 7, 7, C), summed over C: (T, K, 2F)."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weights: Tensor) -> Tensor:
         maps, weights = maps.contiguous(), weights.contiguous()
         ctx.save_for_backward(maps, weights)
-        found = maps.new_empty((*maps.shape[:2], len(weights)))
+        found = maps.new_empty((maps.shape[1], len(weights), len(maps)))
         job = _job(maps, len(weights), out=found)
         job.maps, job.weights = maps.data_ptr(), weights.data_ptr()
         _done(_library().sceneparse_fourier(ctypes.byref(job)))

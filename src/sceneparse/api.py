@@ -30,6 +30,7 @@ from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.recipes import DEFAULT_RECIPE
 from sceneparse.recipes import recipe as recipe_config
 from sceneparse.report import write_curves, write_report
+from sceneparse.report.evaluated import write_reading_of_labels
 from sceneparse.settings import override
 from sceneparse.training.reading import update_reading
 from sceneparse.training.run import RunResult, config_for_resume
@@ -172,7 +173,8 @@ def evaluate(
         devices: processes that share the images, each on a GPU of its own or a share of the processor; the
             numbers are those of one. Above 1 other processes work, which import the main module of this one:
             a script has its calls under ``if __name__ == "__main__":``. Under torchrun it is their number.
-        out: folder for ``numbers.json``, ``confusion.csv`` and ``labels/``, the predicted label files.
+        out: folder for ``numbers.json``, ``confusion.csv``, ``labels/``, the predicted label files,
+            ``reading.json``, scores at boundaries and what costs most, and ``worst/``, pictures of it.
         console: where a progress bar is shown; None shows none.
 
     Returns:
@@ -264,10 +266,13 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
             output_folder(folder)
     labels = model.labels
 
+    saved: list[str] = []
+
     def save_labels(stem: str, index: NDArray[np.integer]) -> None:
         if folder is not None:
             result = Segmentation(labels=labels.to_file(index), label_set=labels)
             result.save_labels(folder / "labels" / f"{stem}.png")
+            saved.append(stem)
 
     numbers, matrix = evaluate_split(
         model,
@@ -281,9 +286,14 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
         each=save_labels,
         group=group,
     )
+    everywhere = {stem for stems in group.gathered(saved) for stem in stems}
     with group.agreed():
         if folder is not None and group.is_first:
             write_evaluation(folder, numbers, matrix)
+            pairs = [pair for pair in data.split(asked.split) if pair.stem in everywhere]
+            # Several machines may have written to disks of their own.
+            if all((folder / "labels" / f"{pair.stem}.png").is_file() for pair in pairs):
+                write_reading_of_labels(folder, pairs, data.labels, labels, asked.split)
     return numbers
 
 

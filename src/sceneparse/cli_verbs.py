@@ -181,7 +181,10 @@ def _evaluate_arguments(parser: Parser) -> None:
         "start this command with torchrun",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write DIR/numbers.json, DIR/confusion.csv, DIR/labels/"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="also write DIR/numbers.json, confusion.csv, labels/, reading.json, and worst/: pictures",
     )
     _add_json(parser)
 
@@ -347,10 +350,11 @@ def _report_arguments(parser: Parser) -> None:
 
 
 def _report(options: Options) -> int:
-    from sceneparse.report import write_curves, write_report
+    from rich.console import Console
 
-    write_curves(options.run)
-    print(write_report(options.run))
+    from sceneparse import api
+
+    print(api.report(options.run, console=Console(stderr=True)))
     return 0
 
 
@@ -446,7 +450,9 @@ VERBS = (
     Verb(
         "report",
         "write a run's report.html again",
-        "Rewrites RUN/report.html and RUN/curves.png from what is in the run folder.",
+        "Rewrites RUN/report.html and RUN/curves.png from what is in the run folder. The\n"
+        "worst images, scores at boundaries and calibration (RUN/reading.json) are made\n"
+        "first where they are missing or of earlier weights, if the data is still there.",
         "example:\n  sceneparse report runs/camvid",
         _report_arguments,
         _report,

@@ -113,6 +113,7 @@ def test_ignored_pixels_far_from_all_stay_without_a_class():
     filled = boundary._filled(truth, IGNORED, 20)
     assert (filled[1, :20] == 0).all()
     assert (filled[1, 20:] == -1).all()
+    assert (boundary_bands(truth, IGNORED) == len(WIDTHS)).all()
 
 
 def test_many_classes():

@@ -584,6 +584,7 @@ INLINE void outer(const int rows, const float *a, int64_t a_row, const float *b,
         for (int v = 0; v < NV; v++) sum[r][v] = (vec){};
 #pragma GCC unroll 2
     for (int64_t t = 0; t < tiles; t++, a += a_row, b += b_row) {
+        __builtin_prefetch(a + 2 * MR - 1, 0, 3); /* for the next rows: they lie too far apart to be foreseen */
         vec w[NV];
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) w[v] = load(b + v * LANES);

@@ -87,7 +87,7 @@ def report(run: str | Path, *, console: Console | None = None) -> Path:
     """Write ``RUN/curves.png`` and ``RUN/report.html`` anew from what the run folder holds.
 
     The worst images, the scores at boundaries and the calibration of a run that has none yet, or those of
-    earlier weights, are made first if its data is where the run found it.
+    earlier weights, are made first if its data is where the run found it; Ctrl-C leaves them out.
 
     Args:
         run: run folder.
@@ -105,6 +105,8 @@ def report(run: str | Path, *, console: Console | None = None) -> Path:
     except InputError as error:
         said = f"no worst images, boundaries and calibration of this model in the report: {error}"
         console.print(said, highlight=False, markup=False)
+    except KeyboardInterrupt:
+        console.print("left out: the report is written without it", highlight=False)
     write_curves(run)
     return write_report(run)
 

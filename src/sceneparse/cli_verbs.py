@@ -452,7 +452,8 @@ VERBS = (
         "write a run's report.html again",
         "Rewrites RUN/report.html and RUN/curves.png from what is in the run folder. The\n"
         "worst images, scores at boundaries and calibration (RUN/reading.json) are made\n"
-        "first where they are missing or of earlier weights, if the data is still there.",
+        "first where they are missing or of earlier weights, if the data is still there;\n"
+        "Ctrl-C leaves them out.",
         "example:\n  sceneparse report runs/camvid",
         _report_arguments,
         _report,

@@ -13,7 +13,7 @@ from sceneparse.data.decode import read_image
 from sceneparse.deploy.bundle import load_model
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import scores
-from sceneparse.report import mistakes
+from sceneparse.report import html, mistakes
 from sceneparse.training import reading as reading_module
 from sceneparse.training.reading import update_reading
 
@@ -131,26 +131,63 @@ def test_other_masks_than_the_run_was_evaluated_on_are_refused(run, said):
         update_reading(run, said)
 
 
-def test_report_goes_on_without_the_data(run, said):
-    config = run / "config.yaml"
-    lines = [
-        "  path: /nowhere" if line.startswith("  path:") else line for line in config.read_text().splitlines()
-    ]
+def move_data(run, path, *, known):
+    """Settings that lead to ``path``, and facts that say where it really is."""
+    config, facts = run / "config.yaml", run / "environment.json"
+    lines = config.read_text().splitlines()
+    lines = [f"  path: {path}" if line.startswith("  path:") else line for line in lines]
     config.write_text("\n".join(lines))
+    there = json.loads(facts.read_text())
+    there["data"]["path"] = str(known)
+    facts.write_text(json.dumps(there))
+
+
+def test_a_relative_path_from_another_folder(run, finished, data, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCENEPARSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    move_data(run, "somewhere/data", known=data)
+    update_reading(run, said)
+    assert numbers_of(run) == numbers_of(finished)
+    assert not (tmp_path / "somewhere").exists()
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_report_goes_on_after_ctrl_c(run, said, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reading_module.Reading, "add", interrupted)
+    page = api.report(run, console=said)
+    assert "left out" in said.file.getvalue()
+    assert 'id="worst"' not in page.read_text(encoding="utf-8")
+    assert not (run / "reading.json").exists()
+
+
+@pytest.fixture
+def no_curves(monkeypatch):
+    """Drawing takes most of the time and has its own tests."""
+    monkeypatch.setattr(api, "write_curves", lambda run: None)
+    monkeypatch.setattr(html, "chart_svg", lambda *_: "")
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_report_goes_on_without_the_data(run, said):
+    move_data(run, "/nowhere", known="/nowhere")
     page = api.report(run, console=said)
     assert "no worst images, boundaries and calibration" in said.file.getvalue()
     assert "/nowhere" in said.file.getvalue()
     assert 'id="worst"' not in page.read_text(encoding="utf-8")
 
 
-def test_report_reads_a_run_that_has_no_reading(run, said, monkeypatch):
-    monkeypatch.setattr(api, "write_curves", lambda run: None)
+@pytest.mark.usefixtures("no_curves")
+def test_report_reads_a_run_that_has_no_reading(run, said):
     page = api.report(run, console=said).read_text(encoding="utf-8")
     assert "reading the result: 3 validation images" in said.file.getvalue()
     for anchor in ("worst", "boundaries", "calibration"):
         assert f'id="{anchor}"' in page
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_train_writes_it_at_the_end_and_resume_if_it_was_killed_before(run, finished, data):
     """A run is killed after its last step; the command that goes on has only this left to do."""
     api.train(data, run, resume=True)

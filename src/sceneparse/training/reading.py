@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -44,7 +44,7 @@ def update_reading(run: str | Path, console: Console) -> None:
     run = Path(run)
     if not needs_reading(run):
         return
-    config = read_config(run / "config.yaml")
+    config = _where_the_data_is(read_config(run / "config.yaml"), run)
     dataset = open_dataset(config.data.path, label_set=config.data.label_set, keep_faults=True)
     val, train = (open_cache(config, dataset, split, console) for split in ("val", "train"))
     _require_same(run, val)
@@ -105,6 +105,18 @@ class _Model:
         labels = upsampled_argmax(scores, size_hw, upsampling=upsampling)
         confidence = upsampled_confidence(scores, size_hw, upsampling=upsampling)
         return labels[0].cpu().numpy(), confidence[0].cpu().numpy()
+
+
+def _where_the_data_is(config: RunConfig, run: Path) -> RunConfig:
+    """The settings; with the full path to the data if theirs leads nowhere from this folder."""
+    if Path(config.data.path).exists():
+        return config
+    try:
+        facts = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+        path = str(facts["data"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return config
+    return replace(config, data=replace(config.data, path=path, cache=None))
 
 
 def _device(config: RunConfig) -> torch.device:

@@ -36,6 +36,13 @@ def test_the_matrix_is_that_of_the_split():
     assert (read(triples).matrix() == expected).all()
 
 
+def test_pieces_of_rows_change_nothing(monkeypatch):
+    triples = [(*triple, np.full(triple[1].shape, 0.5)) for triple in samples()]
+    whole = read(triples).numbers()
+    monkeypatch.setattr(reading, "PIECE_PIXELS", 130)
+    assert read(triples).numbers() == whole
+
+
 def test_bands_hold_every_pixel_once_and_are_those_of_the_boundary():
     triples = list(samples())
     numbers = read(triples).numbers()["boundaries"]

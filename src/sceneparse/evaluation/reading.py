@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sceneparse.evaluation.boundary import WIDTHS, boundary_bands
+from sceneparse.evaluation.boundary import PIECE_PIXELS, WIDTHS, boundary_bands
 from sceneparse.evaluation.calibration import Calibration
 
 WORST = 8
@@ -118,18 +118,22 @@ class Reading:
         """
         classes = self.num_classes
         bands = boundary_bands(truth, self.ignore_index)
-        counted = truth != self.ignore_index
-        rows = truth[counted].astype(np.intp)
-        columns = np.minimum(prediction[counted].astype(np.intp), classes)
-        cell = (bands[counted].astype(np.intp) * classes + rows) * (classes + 1) + columns
-        counts = np.bincount(cell, minlength=len(self.true) * classes * (classes + 1))
+        counts = np.zeros(len(self.true) * classes * (classes + 1), np.int64)
+        calibration, region = Calibration(), None
+        piece = max(1, PIECE_PIXELS // max(truth.shape[1], 1))
+        for part in (slice(top, top + piece) for top in range(0, len(truth), piece)):
+            counted = truth[part] != self.ignore_index
+            rows = truth[part][counted].astype(np.intp)
+            columns = np.minimum(prediction[part][counted].astype(np.intp), classes)
+            cell = (bands[part][counted].astype(np.intp) * classes + rows) * (classes + 1) + columns
+            counts += np.bincount(cell, minlength=len(counts))
+            if confidence is not None:
+                calibration.add(confidence[part][counted], rows == columns)
+        if confidence is not None:
+            region = self._region(name, truth, prediction, confidence, bands >= DEEP)
         by_band = counts.reshape(-1, classes, classes + 1)
         matrix = by_band.sum(0).reshape(-1)
         cells = np.flatnonzero(matrix)
-        calibration, region = Calibration(), None
-        if confidence is not None:
-            calibration.add(confidence[counted], rows == columns)
-            region = self._region(name, truth, prediction, confidence, bands >= DEEP)
         return Counted(
             image=_Image(name, cells.astype(np.int32), matrix[cells].astype(np.int32)),
             true=by_band.sum(2),

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -48,9 +49,20 @@ def test_equals_validation_at_the_best_step(which, request, scene_data):
         assert ours["iou"] == pytest.approx(theirs["iou"], abs=1e-4)
 
 
+@pytest.fixture
+def two_threads():
+    """On more threads than photos, predict would take all for each, and round otherwise than evaluate."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("which", RUNS)
 @pytest.mark.parametrize("options", [[], ["--flip", "--scales", "0.75,1"]])
-def test_equals_the_score_of_the_label_files_of_predict(which, options, request, scene_data, tmp_path):
+def test_equals_the_score_of_the_label_files_of_predict(
+    which, options, request, scene_data, tmp_path, two_threads
+):
     run = request.getfixturevalue(which)
     predict = ["predict", str(run), str(scene_data / "photos" / "b"), "--out", str(tmp_path / "out")]
     assert main([*predict, "--device", "cpu", *options]) == 0

@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sceneparse.cli import main
@@ -104,6 +105,29 @@ def test_folder_with_a_bad_photo(photos, scene_run, tmp_path, capsys):
         assert main([*again, "--device", "cpu"]) == 0
     assert {row["file"] for row in shares(out)} == {"größe", "b.v2", "below/c", "a broken"}
     assert len({(row["file"], row["class_number"]) for row in shares(out)}) == len(shares(out))
+
+
+def test_threads_write_and_say_the_same(photos, scene_run, tmp_path, capsys):
+    """Photos are done several at a time where there are more of them than threads; a bad one among them."""
+    for number in range(4):
+        shutil.copy(photos / "größe.png", photos / f"another {number}.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    said, tables = [], []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        out = tmp_path / "out"
+        torch.set_num_threads(threads)
+        try:
+            assert main(["predict", str(scene_run), str(photos), "--out", str(out), "--device", "cpu"]) == 2
+        finally:
+            torch.set_num_threads(before)
+        said.append(capsys.readouterr().out)
+        tables.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+        shutil.rmtree(out)
+    assert "7 of 8 photos" in said[0]
+    assert said[0] == said[1]
+    assert len(tables[0]) == 2 * 7 + 1
+    assert tables[0] == tables[1]
 
 
 def test_results_inside_the_input_folder_are_no_photos(photos, scene_run):

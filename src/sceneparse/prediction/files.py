@@ -6,17 +6,23 @@ import csv
 import glob
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path, PurePath
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from sceneparse.data.decode import IMAGE_SUFFIXES
+from sceneparse.data.decode import IMAGE_SUFFIXES, image_size
+from sceneparse.data.threads import PictureThreads
 from sceneparse.errors import InputError
 from sceneparse.outputs import output_folder
 from sceneparse.prediction.predictor import Predictor, check_options, load
 from sceneparse.prediction.segmentation import Segmentation, ShareRow, save_png, save_shares_csv
+
+OVERLAY_BYTES = 40
+"""What drawing an overlay holds, bytes per pixel: picture, colours and their mixture are float32. That of a
+huge picture is drawn smaller, but such a picture is large anyhow."""
 
 
 def find_inputs(inputs: Sequence[str], *, out: Path | None = None) -> dict[PurePath, Path]:
@@ -118,14 +124,18 @@ def predict_files(
     output_folder(out)
     table = out / "shares.csv"
     kept = [row for row in _read_shares(table) if PurePath(row.file) not in photos]
-    rows: list[ShareRow] = []
+    rows: dict[PurePath, list[ShareRow]] = {}
+
+    def save_table() -> None:
+        save_shares_csv(table, [*kept, *(row for name in photos for row in rows.get(name, ()))])
+
     try:
         failed = _predict_each(predictor, photos, out, rows, tile, scales, flip)
     except BaseException:
         with suppress(InputError):  # what cut the work short is said, not that the table failed too
-            save_shares_csv(table, kept + rows)
+            save_table()
         raise
-    save_shares_csv(table, kept + rows)
+    save_table()
     print(
         f"{len(photos) - len(failed)} of {len(photos)} photos: {out / 'overlays'}, {out / 'labels'}, {table}"
     )
@@ -138,33 +148,61 @@ def _predict_each(
     predictor: Predictor,
     photos: dict[PurePath, Path],
     out: Path,
-    rows: list[ShareRow],
+    rows: dict[PurePath, list[ShareRow]],
     tile: str | int,
     scales: Sequence[float],
     flip: bool,
 ) -> list[InputError]:
     """Fill ``rows`` photo by photo; returns what was wrong with those left out."""
     failed: list[InputError] = []
-    # Standard output may go to a file while the bar is drawn in a terminal: then the bar must not take it.
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task("predicting", total=len(photos))
-        for done, (name, path) in enumerate(photos.items()):
 
-            def progress(share: float, done: int = done) -> None:
-                bar.update(task, completed=done + share)
+    def work(name: PurePath) -> InputError | None:
+        """One photo, from its file to the results; what is wrong with it."""
+        done = 0.0
 
+        def progress(share: float) -> None:
+            nonlocal done
+            bar.advance(task, share - done)
+            done = share
+
+        def predict() -> InputError | None:
             try:
-                result = predictor(path, tile=tile, scales=scales, flip=flip, progress=progress)
+                result = predictor(photos[name], tile=tile, scales=scales, flip=flip, progress=progress)
             except InputError as error:
-                failed.append(error if error.where else InputError(error.what, where=path, fix=error.fix))
+                return error if error.where else InputError(error.what, where=photos[name], fix=error.fix)
+            rows[name] = _save(result, out, name)
+            return None
+
+        # Reading and saving too: a huge photo must be gone before the next one is read.
+        problem = threads.compute(predict, _size_bytes(predictor, photos[name], scales, flip))
+        progress(1)
+        return problem
+
+    # Fewer photos than threads are done sooner by all threads, one after the other.
+    several = predictor.takes_several and len(photos) >= torch.get_num_threads()
+    # Standard output may go to a file while the bar is drawn in a terminal: then the bar must not take it.
+    with (
+        Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar,
+        PictureThreads(several=several) as threads,
+        closing(threads.map(work, photos)) as problems,
+    ):
+        task = bar.add_task("predicting", total=len(photos))
+        for name, problem in zip(photos, problems, strict=True):
+            if problem is not None:
+                failed.append(problem)
                 continue
-            shares = _save(result, out, name)
-            rows.extend(shares)
-            said = ", ".join(f"{row.class_name} {row.share:.0%}" for row in shares[:6])
-            print(f"{path}: {said}{' ...' if len(shares) > 6 else ''}", flush=True)
-            progress(1)
-            del result  # a huge photo must be gone before the next one is read
+            said = ", ".join(f"{row.class_name} {row.share:.0%}" for row in rows[name][:6])
+            print(f"{photos[name]}: {said}{' ...' if len(rows[name]) > 6 else ''}", flush=True)
     return failed
+
+
+def _size_bytes(predictor: Predictor, path: Path, scales: Sequence[float], flip: bool) -> int:
+    """Estimate of the memory that a photo takes with its overlay; 0 where the predictor will refuse it."""
+    try:
+        height, width = image_size(path)
+    except InputError:
+        return 0
+    return predictor.picture_bytes((height, width), scales=scales, flip=flip) + OVERLAY_BYTES * height * width
 
 
 def _save(result: Segmentation, out: Path, name: PurePath) -> list[ShareRow]:

@@ -1,24 +1,24 @@
 """Evaluation of CamVid's validation images: how much faster than a plain loop, and is its memory flat?
 
     python benchmarks/evaluate.py [--data ../shared/data/camvid] [--model RUN | --name fcn8s-vgg19]
-                                  [--images N] [--rounds 2]
+                                  [--engine auto|eager|compiled|openvino] [--images N] [--rounds 2]
 
 Both in one process, by turns on eight pictures at a time, on the same threads, fp32, on the processor. Plain:
 one picture after the other is read, the network in PyTorch eager gives logits at the picture's size, arg-max,
-numpy.bincount. Ours: sceneparse.evaluate.
-Then each in a process of its own, for the memory that was held at most after a quarter
-of the pictures and after all (Linux). Says the shares of time of the plain loop's parts. Writes
-results/evaluate-NAME_HARDWARE_DATE.json.
+numpy.bincount. Ours: sceneparse.evaluate, with several pictures at a time where the engine takes them.
+Then each in a process of its own, for the memory that was held at most after a quarter of the pictures and
+after all (Linux). Says the shares of time of the parts of both; those of ours from one thread that takes a
+picture after the other. Writes results/evaluate-NAME_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,14 +29,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from provenance import write_result
+from random_model import write_random_model
 
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.decode import read_image
+from sceneparse.data.inspect import inspect_pair
 from sceneparse.deploy.bundle import Bundle, load_model
+from sceneparse.evaluation.confusion import confusion_matrix
 from sceneparse.evaluation.evaluate import evaluate
-from sceneparse.models import FCN, build_model
-from sceneparse.normalization import IMAGENET
-from sceneparse.prediction.predictor import Predictor
+from sceneparse.models.network import Network
+from sceneparse.prediction.predictor import Predictor, load
 
 TARGET_RATIO = 3.0
 FEW = 8
@@ -52,30 +54,9 @@ def subset(path: Path, images: int) -> Dataset:
     return replace(dataset, splits={**dataset.splits, "val": pairs})
 
 
-def network_of(model: Path | None, name: str, dataset: Dataset) -> tuple[FCN, Bundle]:
-    """A trained network, or one with random weights; its pictures keep their size."""
-    if model is not None:
-        return load_model(model)
-    from sceneparse.data.preprocess import ResizePolicy
-
-    torch.manual_seed(0)
-    network = build_model(name, dataset.labels.num_classes)
-    for layer in network.head.modules():  # scores begin at zero, and equal ones would make arg-max trivial
-        if isinstance(layer, torch.nn.Conv2d):
-            torch.nn.init.normal_(layer.weight, std=0.05)
-    bundle = Bundle(
-        architecture=network.architecture,
-        labels=dataset.labels,
-        resize=ResizePolicy(mode="none"),
-        normalization=IMAGENET,
-        scores={},
-    )
-    return network, bundle
-
-
 @torch.no_grad()
 def plain(
-    network: FCN, bundle: Bundle, dataset: Dataset, done: Callable[[], object] = lambda: None
+    network: Network, bundle: Bundle, dataset: Dataset, done: Callable[[], object] = lambda: None
 ) -> tuple[Matrix, dict[str, float]]:
     """The matrix (K, K), and the seconds of each part."""
     labels = dataset.labels
@@ -105,10 +86,32 @@ def plain(
     return matrix, seconds
 
 
-def ours(network: FCN, bundle: Bundle, dataset: Dataset, done: Callable[[], object] = lambda: None) -> Matrix:
+def ours(predictor: Predictor, dataset: Dataset, done: Callable[[], object] = lambda: None) -> Matrix:
     """The matrix (K, K)."""
-    predictor = Predictor(network, bundle, device="cpu")
     return evaluate(predictor, dataset, each=lambda stem, index: done())[1][:, :-1]
+
+
+def parts_of_ours(predictor: Predictor, dataset: Dataset) -> dict[str, float]:
+    """Seconds of each part, on one thread where that takes a picture at a time, otherwise on all."""
+    before = torch.get_num_threads()
+    if predictor.takes_several:
+        torch.set_num_threads(1)
+    labels = dataset.labels
+    seconds = dict.fromkeys(("read and check", "network and labels", "count"), 0.0)
+    for pair in dataset.split("val"):
+        times = [time.perf_counter()]
+        found = inspect_pair(pair, labels, split="val", target=predictor.resize.target_size)
+        assert found.picture is not None
+        assert found.numbers is not None
+        times.append(time.perf_counter())
+        guess = predictor.predict_index(found.picture)
+        times.append(time.perf_counter())
+        confusion_matrix(guess, labels.to_index(found.numbers), labels.num_classes, labels.ignore_index)
+        times.append(time.perf_counter())
+        for part, (start, end) in zip(seconds, pairwise(times), strict=True):
+            seconds[part] += end - start
+    torch.set_num_threads(before)
+    return seconds
 
 
 def held_most_gib() -> float:
@@ -117,24 +120,64 @@ def held_most_gib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
-def peaks(way: str, network: FCN, bundle: Bundle, dataset: Dataset) -> list[float]:
+def peaks(way: str, model: Path, engine: str, dataset: Dataset) -> list[float]:
     """GiB held at most: before, after a quarter of the pictures, and after all."""
-    found = [held_most_gib()]
     count, quarter = [0], max(1, len(dataset.split("val")) // 4)
+    found: list[float] = []
 
     def done() -> None:
         count[0] += 1
         if count[0] == quarter:
             found.append(held_most_gib())
 
-    (plain if way == "plain" else ours)(network, bundle, dataset, done)
+    if way == "plain":
+        network, bundle = load_model(model)
+        found.append(held_most_gib())
+        plain(network, bundle, dataset, done)
+    else:
+        predictor = load(model, device="cpu", engine=engine)
+        found.append(held_most_gib())
+        ours(predictor, dataset, done)
     return [*found, held_most_gib()]
 
 
-def peaks_of_a_process(way: str) -> list[float]:
-    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", way]
+def peaks_of_a_process(way: str, model: Path) -> list[float]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--model", str(model), "--memory-of", way]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return [round(gib, 3) for gib in json.loads(done.stdout)]
+
+
+def by_turns(
+    options: argparse.Namespace, model: Path, predictor: Predictor, dataset: Dataset
+) -> tuple[list[tuple[float, dict[str, float], float]], int, int]:
+    """Of every few pictures the best round of both ways; pixels in another cell of the matrix, and all."""
+    network, bundle = load_model(model)
+    assert bundle.resize.mode == "none", "the plain loop resizes nothing"
+    pairs = dataset.split("val")
+    best = []
+    moved = pixels = 0
+    for start in range(0, len(pairs), FEW):
+        part = replace(dataset, splits={"val": pairs[start : start + FEW]})
+        rounds = []
+        for _ in range(options.rounds):
+            began = time.perf_counter()
+            expected, seconds = plain(network, bundle, part)
+            middle = time.perf_counter()
+            found = ours(predictor, part)
+            rounds.append((middle - began, seconds, time.perf_counter() - middle))
+        best.append((*min(rounds, key=lambda r: r[0])[:2], min(r[2] for r in rounds)))
+        # Pixels whose two best classes tie within rounding may fall either way.
+        moved += int(np.abs(expected - found).sum()) // 2
+        pixels += int(expected.sum())
+    return best, moved, pixels
+
+
+def shares(way: str, parts: dict[str, float], images: int) -> dict[str, float]:
+    """Print and return them."""
+    for part, value in parts.items():
+        share = value / sum(parts.values())
+        print(f"  {way}: {part:24} {share:6.1%}  {value / images * 1e3:7.1f} ms an image")
+    return {part: round(value / sum(parts.values()), 3) for part, value in parts.items()}
 
 
 def main() -> int:
@@ -144,44 +187,35 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=CAMVID)
     parser.add_argument("--model", type=Path, help="a run of train; its pictures keep their size")
     parser.add_argument("--name", default="fcn4s-fused-hgnetv2_b0", help="without --model: random weights")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--images", type=int, default=0, help="only so many; 0 is all")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--memory-of", choices=("plain", "ours"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     dataset = subset(options.data, options.images)
-    network, bundle = network_of(options.model, options.name, dataset)
-    assert bundle.resize.mode == "none", "the plain loop resizes nothing"
     if options.memory_of:
-        print(json.dumps(peaks(options.memory_of, network, bundle, dataset)))
+        print(json.dumps(peaks(options.memory_of, options.model, options.engine, dataset)))
         return 0
+    with tempfile.TemporaryDirectory() as folder:
+        model = options.model or write_random_model(Path(folder) / "model", options.name, dataset.labels)
+        return compared(options, model, dataset)
+
+
+def compared(options: argparse.Namespace, model: Path, dataset: Dataset) -> int:
+    """0 where the target is met."""
     images = len(dataset.split("val"))
-    # Both by turns on a few pictures at a time, and the best round of each few: other load hits both alike.
-    pairs = dataset.split("val")
-    few = [replace(dataset, splits={"val": pairs[i : i + FEW]}) for i in range(0, images, FEW)]
-    theirs = copy.deepcopy(network)  # the predictor turns the memory of its network to channels last
-    best: list[tuple[float, dict[str, float], float]] = []
-    moved = pixels = 0
-    for part in few:
-        rounds = []
-        for _ in range(options.rounds):
-            began = time.perf_counter()
-            expected, seconds = plain(theirs, bundle, part)
-            middle = time.perf_counter()
-            found = ours(network, bundle, part)
-            rounds.append((middle - began, seconds, time.perf_counter() - middle))
-        best.append((*min(rounds, key=lambda r: r[0])[:2], min(r[2] for r in rounds)))
-        # Pixels whose two best classes tie within rounding may fall either way.
-        moved += int(np.abs(expected - found).sum()) // 2
-        pixels += int(expected.sum())
+    predictor = load(model, device="cpu", engine=options.engine)
+    workers = torch.get_num_threads() if predictor.takes_several else 1
+    best, moved, pixels = by_turns(options, model, predictor, dataset)
     plain_s, ours_s = sum(b[0] for b in best), sum(b[2] for b in best)
-    parts = {name: sum(b[1][name] for b in best) for name in best[0][1]}
-    memory = {way: peaks_of_a_process(way) for way in ("plain", "ours")}
+    memory = {way: peaks_of_a_process(way, model) for way in ("plain", "ours")}
     ratio = plain_s / ours_s
-    name = str(network.architecture["name"])
+    name = str(predictor.bundle.architecture["name"])
     print(f"{name}, {images} images: plain {plain_s:.1f} s, ours {ours_s:.1f} s: {ratio:.2f} times faster")
-    shares = {part: round(value / sum(parts.values()), 3) for part, value in parts.items()}
-    for part, share in shares.items():
-        print(f"  plain: {part:24} {share:6.1%}  {parts[part] / images * 1e3:7.1f} ms an image")
+    print(f"  ours: {predictor.engine}; pictures at a time: {workers}")
+    plain_shares = shares("plain", {part: sum(b[1][part] for b in best) for part in best[0][1]}, images)
+    few = replace(dataset, splits={"val": dataset.split("val")[:FEW]})
+    ours_shares = shares("ours", parts_of_ours(predictor, few), len(few.split("val")))
     for way, (before, early, late) in memory.items():
         print(f"  {way}: {before:.2f} GiB before, {early:.2f} after a quarter, {late:.2f} after all")
     print(f"  {moved} of {pixels} pixels in another cell of the matrix")
@@ -193,11 +227,14 @@ def main() -> int:
             "trained": options.model is not None,
             "images": images,
             "threads": torch.get_num_threads(),
+            "engine": predictor.engine,
+            "pictures_at_a_time": workers,
             "plain_s": round(plain_s, 2),
             "ours_s": round(ours_s, 2),
             "ratio": round(ratio, 2),
             "target_ratio": TARGET_RATIO,
-            "plain_share_of_time": shares,
+            "plain_share_of_time": plain_shares,
+            "ours_share_of_time": ours_shares,
             "memory_gib_before_quarter_all": memory,
             "pixels_in_another_cell": moved,
             "pixels": pixels,

@@ -90,6 +90,16 @@ def test_vision_transformers_take_any_size(tmp_path):
     assert bundle.normalization == Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
+@pytest.mark.parametrize(("arch", "encoder"), [("pan", "tu-test_resnet"), ("segformer", "mit_b0")])
+def test_every_engine_gives_the_same(tmp_path, arch, encoder):
+    """PAN's images are padded to other sizes than those of the rest."""
+    saved(tmp_path, arch, encoder, 9)
+    picture = np.random.default_rng(1).integers(0, 256, (130, 170, 3), np.uint8)
+    plain, usual = (load(tmp_path, device="cpu", engine=e)(picture).labels for e in ("eager", "auto"))
+    assert (plain == usual).mean() > 0.999
+    assert len(np.unique(plain)) > 1
+
+
 def test_one_class_is_an_object_and_its_background(tmp_path):
     """And what else smp may put there, labels of whole images and a softmax, does not matter."""
     their_model = saved(

@@ -51,7 +51,7 @@ def test_logits_are_theirs(arch, encoder, scores_hw):
 
 def test_images_are_padded_to_what_the_architecture_takes():
     model = build_model("smp/pan-tu-test_resnet", 1).eval()
-    assert model.upsampling((1, 150)) == Upsampling(padded_size_hw=(128, 160), align_corners=True)
+    assert model.upsampling((1, 150)) == Upsampling(padded_size_hw=(128, 256), align_corners=True)
     with torch.no_grad():
         assert model(torch.randn(2, 3, 1, 150)).shape == (2, 1, 1, 150)
 

@@ -26,9 +26,11 @@ class Network(nn.Module, ABC):
         architecture: name, number of classes and options, as plain values: what
             :func:`sceneparse.models.model_from_architecture` needs to build this network again.
         head_prefix: how the names in ``state_dict()`` of the layers begin that belong to the classes.
+        multiple: of what H and W are padded to a multiple.
     """
 
     head_prefix: ClassVar[str]
+    multiple: int = DEEPEST
     encoder: nn.Module
 
     def __init__(self, encoder: nn.Module, num_classes: int) -> None:
@@ -55,7 +57,7 @@ class Network(nn.Module, ABC):
     def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Size to which images of ``size_hw`` are padded, right and below, before the encoder."""
         height, width = size_hw
-        return -(-height // DEEPEST) * DEEPEST, -(-width // DEEPEST) * DEEPEST
+        return -(-height // self.multiple) * self.multiple, -(-width // self.multiple) * self.multiple
 
     def head_parameter_names(self) -> tuple[str, ...]:
         """Names in ``state_dict()`` of every parameter of the head: what starts anew on another task."""

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sceneparse.errors import InputError, nearest
+from sceneparse.models.encoder import DEEPEST
 from sceneparse.models.network import Network
 from sceneparse.models.options import ModelOptions
 from sceneparse.models.upsample import Upsampling
@@ -26,8 +27,9 @@ PREFIX = "smp/"
 
 INSTALL = "pip install 'sceneparse[smp]', or pip install segmentation-models-pytorch"
 
-LEAST_SIDE = {"pan": 128}
-"""Least side of an image that an architecture takes: PAN halves the features at stride 16 three times."""
+MULTIPLES = {"pan": 128}
+"""Of what the sides of an image must be multiples, where 32 is not enough: PAN halves the features at stride
+16 three times."""
 
 NOT_ARGUMENTS = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
 """Arguments of smp's classes that are said otherwise or have no place here: logits need no activation, and
@@ -44,16 +46,16 @@ class SmpNetwork(Network):
     Args:
         model: smp's model.
         num_classes: K.
-        least_side: smallest H and W that the architecture takes; smaller images are padded.
+        multiple: of what the sides of an image are padded to a multiple.
     """
 
     head_prefix = "segmentation_head."
 
-    def __init__(self, model: Any, num_classes: int, least_side: int) -> None:
+    def __init__(self, model: Any, num_classes: int, multiple: int) -> None:
         super().__init__(model.encoder, num_classes)
         self.decoder: nn.Module = model.decoder
         self.segmentation_head: nn.Module = model.segmentation_head
-        self.least_side = least_side
+        self.multiple = multiple
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) for images (B, 3, H, W)."""
@@ -73,11 +75,6 @@ class SmpNetwork(Network):
     def upsampling(self, size_hw: tuple[int, int]) -> Upsampling:
         """How the logits of images of ``size_hw`` come from their :meth:`scores`: as in :meth:`forward`."""
         return Upsampling(padded_size_hw=self.padded_size_hw(size_hw), align_corners=True)
-
-    def padded_size_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Size to which images of ``size_hw`` are padded, right and below, before the encoder."""
-        height, width = super().padded_size_hw(size_hw)
-        return max(height, self.least_side), max(width, self.least_side)
 
     @property
     def _layers_before_upsampling(self) -> nn.Module:
@@ -102,7 +99,7 @@ def build_smp(name: str, num_classes: int, options: ModelOptions) -> SmpNetwork:
     arch, encoder = split_smp_name(name)
     _require_known_arguments(arch, options.smp)
     model = create_smp(arch, encoder, num_classes, options.smp)
-    network = SmpNetwork(model, num_classes, LEAST_SIDE.get(arch, 1))
+    network = SmpNetwork(model, num_classes, MULTIPLES.get(arch, DEEPEST))
     used = _parameters_in_use(network, name)
     for parameter_name, parameter in network.named_parameters():
         # The end of a backbone that a decoder does not look at: processes that train together would wait for
@@ -278,7 +275,7 @@ def _parameters_in_use(network: SmpNetwork, name: str) -> set[str]:
     parameters = {n: torch.empty_like(p, device="meta") for n, p in network.named_parameters()}
     buffers = {n: torch.empty_like(b, device="meta") for n, b in network.named_buffers()}
     parameters = {n: p.requires_grad_() for n, p in parameters.items()}
-    height, width = 33, 97  # padded to a side more than the least, and not square
+    height, width = 33, 97  # not square, and more than the least there is
     images = torch.empty(2, 3, height, width, device="meta")
     training = network.training
     try:

@@ -150,5 +150,8 @@ def _checkpoints() -> Iterator[Entry]:
     for name, about in CHECKPOINTS.items():
         repository = f"smp-hub/{name}"
         yield Entry(
-            name=repository, kind="checkpoint", about=f"{about}, smp", weights=_where(repository, here)
+            name=repository,
+            kind="checkpoint",
+            about=f"{about}, 150 classes of ADE20K, smp",
+            weights=_where(repository, here),
         )

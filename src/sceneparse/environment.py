@@ -9,7 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("sceneparse", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pillow")
+PACKAGES = (
+    *("sceneparse", "torch", "torchvision", "timm", "segmentation-models-pytorch"),
+    *("lightning", "torchmetrics", "numpy", "pillow"),
+)
 
 
 def versions() -> dict[str, str]:

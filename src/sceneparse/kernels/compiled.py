@@ -6,14 +6,12 @@ Shapes: B batch, K classes, h,w scores, H,W labels.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from sceneparse.errors import InputError
-from sceneparse.kernels.compiler import kernels
+from sceneparse.kernels.compiler import kernels, torch_threads
 from sceneparse.kernels.taps import begins, runs, taps
 from sceneparse.kernels.target import Gradients, Target, refuse_strange_labels
 
@@ -174,15 +172,8 @@ def in_threads(name: str, job: ctypes.Structure, pieces: int) -> int:
     """
     library = kernels().library
     assert library is not None
-    function: Callable[[object, int], int] = getattr(library, name)
-    reference = ctypes.byref(job)
-    threads = min(torch.get_num_threads(), pieces)
-    if threads == 1:
-        status = max(function(reference, piece) for piece in range(pieces))
-    else:
-        # ctypes lets go of the interpreter while the code runs.
-        with ThreadPoolExecutor(threads) as pool:
-            status = max(pool.map(lambda piece: function(reference, piece), range(pieces)))
+    threads = torch_threads(), torch.get_num_threads()
+    status: int = library.sceneparse_pieces(*threads, getattr(library, name), ctypes.byref(job), pieces)
     if status == _NO_MEMORY:
         raise InputError("not enough memory for the loss", fix="a smaller --batch-size or --size")
     return status

@@ -22,14 +22,14 @@ from sceneparse.files import user_cache
 
 SOURCES = tuple(
     Path(__file__).with_name(name)
-    for name in ("loss.c", "labels.c", "transposed.c", "winograd.c", "fourier.c")
+    for name in ("loss.c", "labels.c", "transposed.c", "pieces.c", "winograd.c", "fourier.c")
 )
 HEADERS = tuple(
     Path(__file__).with_name(name)
     for name in ("vectors.h", "exponential.h", "products.h", "bilinear.h", "threads.h")
 )
 
-FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC")
+FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", "-pthread")
 
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native", None)
 """The first that the compiler takes."""
@@ -66,8 +66,7 @@ def kernels() -> Kernels:
             return Kernels(None, f"PyTorch ({path} could have been written by another user)")
         library = ctypes.CDLL(str(path))
         _declare(library)
-        alone = "" if torch_threads() else ", convolutions by one thread"
-        return Kernels(library, f"compiled by {compiler}{alone}")
+        return Kernels(library, f"compiled by {compiler}")
     except (OSError, RuntimeError, AttributeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         return Kernels(None, f"PyTorch ({compiler} failed: {reason[:200]})")
@@ -77,7 +76,7 @@ def kernels() -> Kernels:
 def torch_threads() -> int | None:
     """Address of what gives work to PyTorch's own threads: ``GOMP_parallel`` of its OpenMP library.
 
-    None: PyTorch is built with another one, and the caller's thread works alone.
+    None: PyTorch is built with another one, and the C code starts threads of its own at each call.
     """
     import torch  # noqa: F401  (loads the library)
 
@@ -93,13 +92,8 @@ def _declare(library: ctypes.CDLL) -> None:
     Raises:
         AttributeError: one is not there.
     """
-    for piecewise in (
-        library.sceneparse_loss,
-        library.sceneparse_labels,
-        library.sceneparse_transposed_loss,
-        library.sceneparse_transposed_labels,
-    ):
-        piecewise.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+    address, number = ctypes.c_void_p, ctypes.c_int64
+    library.sceneparse_pieces.argtypes = (address, number, address, address, number)
     for job in (
         library.sceneparse_conv3x3,
         library.sceneparse_conv3x3_weight_gradient,
@@ -108,10 +102,10 @@ def _declare(library: ctypes.CDLL) -> None:
         library.sceneparse_fourier_maps,
         library.sceneparse_fourier_weights,
     ):
-        job.argtypes = (ctypes.c_void_p,)
+        job.argtypes = (address,)
     library.sceneparse_conv3x3_pack.restype = None
-    library.sceneparse_conv3x3_packed.argtypes = (ctypes.c_int64, ctypes.c_int64)
-    library.sceneparse_conv3x3_packed.restype = ctypes.c_int64
+    library.sceneparse_conv3x3_packed.argtypes = (number, number)
+    library.sceneparse_conv3x3_packed.restype = number
 
 
 def _compiler() -> str | None:

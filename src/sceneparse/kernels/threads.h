@@ -1,8 +1,9 @@
-/* Work shared by PyTorch's own threads, and memory that is kept from call to call. */
+/* Work shared by threads, and memory that is kept from call to call. */
 
 #ifndef SCENEPARSE_THREADS_H
 #define SCENEPARSE_THREADS_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +13,10 @@
 
 #define HUGE_PAGE 2097152 /* bytes */
 
-typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel */
+#define MOST_THREADS 256 /* of our own */
+
+/* GOMP_parallel: the work is done by PyTorch's own threads, which are there already. Null: by our own. */
+typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned);
 
 /* ---- threads ---- */
 
@@ -29,12 +33,26 @@ static void work(void *shared) {
     while ((i = atomic_fetch_add(&team->next, 1)) < team->tasks) team->task(team->what, i, worker);
 }
 
+static void *work_alone(void *shared) {
+    work(shared);
+    return NULL;
+}
+
 static void share(Parallel parallel, int64_t threads, void (*task)(const void *, int64_t, int64_t),
                   const void *what, int64_t tasks) {
     Team team = {.task = task, .what = what, .tasks = tasks};
     int64_t n = threads < tasks ? threads : tasks;
-    if (parallel && n > 1) parallel(work, &team, (unsigned)n, 0);
-    else work(&team);
+    if (parallel && n > 1) {
+        parallel(work, &team, (unsigned)n, 0);
+        return;
+    }
+    pthread_t others[MOST_THREADS];
+    int started = 0;
+    while (started < n - 1 && started < MOST_THREADS &&
+           !pthread_create(&others[started], NULL, work_alone, &team))
+        started++;
+    work(&team); /* all of it, if no other could be started */
+    while (started > 0) pthread_join(others[--started], NULL);
 }
 
 /* ---- memory that calls leave to those after them: fresh pages cost as much as the arithmetic ---- */

@@ -31,13 +31,13 @@
 #define NR (NV * LANES)
 #define DEEP 16 /* input channels that lie together: a line of the cache */
 #define PLACES 36
-#define PAD 16            /* floats between the places: at powers of two they would share lines of the cache */
+#define PAD 16 /* floats between the places: at powers of two they would share lines of the cache */
 #define INLINE static inline __attribute__((always_inline))
 
 enum { FINE = 0, NO_MEMORY = 1 };
 
 typedef struct {
-    Parallel parallel; /* null: one thread */
+    Parallel parallel;
     int64_t threads;
     int64_t batch, channels, outs, height, width;
     const float *x;      /* (B, H, W, C) */
@@ -449,7 +449,7 @@ static int64_t most_tiles(int64_t weights) {
 int sceneparse_conv3x3(const Conv *given) {
     Conv with_packed = *given;
     const Conv *job = &with_packed;
-    int64_t tiles = count_tiles(job), threads = job->parallel ? job->threads : 1;
+    int64_t tiles = count_tiles(job), threads = job->threads;
     int large = job->channels * job->outs > 256 * 256;
     int64_t most = most_tiles(job->channels * job->outs), blocks = (tiles + most - 1) / most;
     int together = threads > 1 && (large || blocks < 2 * threads);
@@ -469,7 +469,8 @@ int sceneparse_conv3x3(const Conv *given) {
         int64_t first = tiles * i / blocks, end = tiles * (i + 1) / blocks;
         Block block = make_block(job, of_blocks, first, end - first);
         share(job->parallel, threads, input_task, &block, block.groups);
-        share(job->parallel, threads, multiply_task, &block, PLACES * parts_of(threads, block.weights.panels));
+        int64_t parts = parts_of(threads, block.weights.panels);
+        share(job->parallel, threads, multiply_task, &block, PLACES * parts);
         share(job->parallel, threads, output_task, &block, block.groups);
     }
     let_go(memory);
@@ -584,7 +585,7 @@ INLINE void outer(const int rows, const float *a, int64_t a_row, const float *b,
         for (int v = 0; v < NV; v++) sum[r][v] = (vec){};
 #pragma GCC unroll 2
     for (int64_t t = 0; t < tiles; t++, a += a_row, b += b_row) {
-        __builtin_prefetch(a + 2 * MR - 1, 0, 3); /* for the next rows: they lie too far apart to be foreseen */
+        __builtin_prefetch(a + 2 * MR - 1, 0, 3); /* for the next rows: too far apart to be foreseen */
         vec w[NV];
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) w[v] = load(b + v * LANES);
@@ -715,11 +716,11 @@ int sceneparse_conv3x3_self_test(void) {
     for (int i = 0; i < K * C * 9; i++) (&weight[0][0][0][0])[i] = (float)(i * 5 % 13 - 6);
     float *packed = malloc(sizeof(float) * (size_t)sceneparse_conv3x3_packed(C, K));
     if (!packed) return 1;
-    Pack pack = {.channels = C, .outs = K, .weight = &weight[0][0][0][0], .by_k = C * 9, .by_c = 9, .by_y = 3,
-                 .by_x = 1, .packed = packed};
+    Pack pack = {.threads = 1, .channels = C, .outs = K, .weight = &weight[0][0][0][0], .by_k = C * 9,
+                 .by_c = 9, .by_y = 3, .by_x = 1, .packed = packed};
     sceneparse_conv3x3_pack(&pack);
-    Conv conv = {.batch = 1, .channels = C, .outs = K, .height = H, .width = W, .x = &x[0][0][0],
-                 .packed = packed, .y = &y[0][0][0]};
+    Conv conv = {.threads = 2, .batch = 1, .channels = C, .outs = K, .height = H, .width = W,
+                 .x = &x[0][0][0], .packed = packed, .y = &y[0][0][0]};
     int wrong = sceneparse_conv3x3(&conv);
     for (int i = 0; i < H * W * K; i++) {
         int k = i % K, at_x = i / K % W, at_y = i / K / W;

@@ -108,10 +108,9 @@ def _confusion(f: Figures) -> str:
 
 def _end_to_end(f: Figures) -> str:
     train, predict = f["train"], f["predict"]
-    return (
-        f"train {train['images_per_s_of_steps']:.1f} img/s, {train['share_waiting_for_data']:.0%} of the time "
-        f"waiting for data; predict {predict['ms_a_photo']:.0f} ms a photo after {predict['start_up_s']:.1f} s"
-    )
+    waiting = f"{train['share_waiting_for_data']:.0%} of the time waiting for data"
+    photo = f"predict {predict['ms_a_photo']:.0f} ms a photo after {predict['start_up_s']:.1f} s"
+    return f"train {train['images_per_s_of_steps']:.1f} img/s, {waiting}; {photo}"
 
 
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {

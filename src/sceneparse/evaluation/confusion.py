@@ -37,8 +37,9 @@ ABSENT_RULES: dict[str, str] = {
 CHUNK_PIXELS = 1 << 15
 """Pixels per step on the CPU: 256 KiB an int64 temporary stays in cache; at 1 MiB a count takes 4x longer."""
 
-CHUNK_PIXELS_OF_BYTES = 1 << 20
-"""Pixels per step where both are bytes: so many share one pass over the 65,536 pairs of bytes."""
+CHUNK_PIXELS_OF_BYTES = 1 << 16
+"""Likewise where both are bytes. More would share one pass over up to 65,536 cells, but the memory of a larger
+int64 temporary may go back to the system after each step: a count then takes 2x longer."""
 
 CHUNK_PIXELS_CUDA = 1 << 24
 
@@ -127,7 +128,7 @@ def _count_numpy(
             raise InputError(
                 f"{what} holds {values.dtype}, expected integers", fix="pass class numbers, not scores"
             )
-    if prediction.dtype == target.dtype == np.uint8 and num_classes <= 256:
+    if prediction.dtype == target.dtype == np.uint8 and num_classes <= 255:
         return _count_bytes(prediction, target, num_classes, ignore_index)
     cells = (num_classes + 2) * (num_classes + 1)
     counts = np.zeros(cells, np.int64)
@@ -148,16 +149,19 @@ def _count_numpy(
 def _count_bytes(
     prediction: NDArray[np.uint8], target: NDArray[np.uint8], num_classes: int, ignore_index: int
 ) -> NDArray[np.int64]:
-    """As :func:`_count_numpy`, three times faster: every pair of bytes is counted, then sorted out."""
-    pairs = np.zeros(256 * 256, np.int64)
+    """As :func:`_count_numpy`, twice as fast: each byte of truth has a row, and only rows are sorted out."""
+    columns = num_classes + 1
+    cells = np.zeros(256 * columns, np.int64)
     prediction, target = prediction.reshape(-1), target.reshape(-1)
     for start in range(0, target.size, CHUNK_PIXELS_OF_BYTES):
-        pair = target[start : start + CHUNK_PIXELS_OF_BYTES].astype(np.uint16)
-        pair <<= 8
-        pair |= prediction[start : start + CHUNK_PIXELS_OF_BYTES]
-        pairs += np.bincount(pair, minlength=len(pairs))
-    by_pair = pairs.reshape(256, 256)
-    rows = np.column_stack((by_pair[:, :num_classes], by_pair[:, num_classes:].sum(1)))
+        guess = prediction[start : start + CHUNK_PIXELS_OF_BYTES]
+        if guess.max() > num_classes:
+            guess = np.minimum(guess, np.uint8(num_classes))
+        cell = target[start : start + CHUNK_PIXELS_OF_BYTES].astype(np.uint16)
+        cell *= np.uint16(columns)
+        cell += guess
+        cells += np.bincount(cell, minlength=len(cells))
+    rows = cells.reshape(256, columns)
     counts = np.zeros((num_classes + 2, num_classes + 1), np.int64)
     if 0 <= ignore_index < 256:
         counts[num_classes + 1] = rows[ignore_index]

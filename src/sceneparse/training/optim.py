@@ -105,5 +105,11 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     kept: list[Tensor] = list(average.parameters())
     new = [p.detach() for p in model.parameters()]
     torch._foreach_lerp_(kept, new, 1 - decay)
-    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        mine.copy_(theirs)
+    # Floating point apart: tensors of one type are copied by one call on a GPU.
+    for floating in (True, False):
+        mine, theirs = (
+            [buffer for buffer in module.buffers() if buffer.is_floating_point() == floating]
+            for module in (average, model)
+        )
+        if mine:
+            torch._foreach_copy_(mine, theirs)

@@ -54,6 +54,20 @@ def test_a_new_result_makes_table_and_plot_stale_until_they_are_drawn(copied):
     )
 
 
+def test_all_benchmarks_of_make_bench_are_there_and_know_their_arguments():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from run_all import COMMANDS, NEEDS_CAMVID
+    finally:
+        sys.path.pop(0)
+    assert set(COMMANDS) >= NEEDS_CAMVID
+    for name, arguments in COMMANDS.items():
+        text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        for argument in arguments:
+            assert not argument.startswith("--") or f'"{argument}"' in text, f"{name}: {argument}"
+    assert re.search(r"^bench:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_plots_have_both_colour_schemes_and_no_others():
     for path in (ROOT / "docs" / "images" / "speed").glob("*.svg"):
         svg = path.read_text(encoding="utf-8")

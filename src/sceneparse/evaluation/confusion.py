@@ -38,8 +38,8 @@ CHUNK_PIXELS = 1 << 15
 """Pixels per step on the CPU: 256 KiB an int64 temporary stays in cache; at 1 MiB a count takes 4x longer."""
 
 CHUNK_PIXELS_OF_BYTES = 1 << 16
-"""Likewise where both are bytes. More would share one pass over up to 65,536 cells, but the memory of a larger
-int64 temporary may go back to the system after each step: a count then takes 2x longer."""
+"""Likewise where both are bytes. More would share one pass over up to 65,536 cells, but the memory of larger
+temporaries may go back to the system after each step: a count then takes 2x longer."""
 
 CHUNK_PIXELS_CUDA = 1 << 24
 

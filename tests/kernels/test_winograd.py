@@ -227,16 +227,19 @@ def test_exported():
 
 def test_operators_are_what_they_say():
     x, weight = made(2, 8, 6, 7), made(40, 8, 3, 3)
+    operators = torch.ops.sceneparse
     tests = ("test_schema", "test_faketensor")
-    torch.library.opcheck(winograd.pack3x3, (weight, True), test_utils=tests)
+    torch.library.opcheck(operators.pack3x3.default, (weight, True), test_utils=tests)
     torch.library.opcheck(
-        winograd.conv3x3, (x, winograd.packed(weight), made(40), 40, True), test_utils=tests
+        operators.conv3x3.default, (x, winograd.packed(weight), made(40), 40, True), test_utils=tests
     )
     grad = made(2, 40, 6, 7)
     for arguments in (x, weight, made(40), False), (grad, weight, None, True):
-        torch.library.opcheck(winograd.conv3x3_unpacked, arguments, test_utils=tests)
+        torch.library.opcheck(operators.conv3x3_unpacked.default, arguments, test_utils=tests)
     for channels_last in (False, True):
-        torch.library.opcheck(winograd.conv3x3_weight_gradient, (x, grad, channels_last), test_utils=tests)
+        torch.library.opcheck(
+            operators.conv3x3_weight_gradient.default, (x, grad, channels_last), test_utils=tests
+        )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="nothing is compiled on this system")

@@ -21,12 +21,12 @@ from typing import NamedTuple
 from sceneparse.files import user_cache
 
 SOURCES = tuple(
-    Path(__file__).with_name(name)
-    for name in ("loss.c", "labels.c", "transposed.c", "pieces.c", "winograd.c", "fourier.c")
+    Path(__file__).with_name(f"{name}.c")
+    for name in ("loss", "labels", "transposed", "pieces", "winograd", "winograd_gradient", "fourier")
 )
 HEADERS = tuple(
     Path(__file__).with_name(name)
-    for name in ("vectors.h", "exponential.h", "products.h", "bilinear.h", "threads.h")
+    for name in ("vectors.h", "exponential.h", "products.h", "bilinear.h", "threads.h", "winograd.h")
 )
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", "-pthread")

@@ -284,7 +284,6 @@ def _parameters_in_use(network: SmpNetwork, name: str) -> set[str]:
         expected, found = (2, network.num_classes, height, width), tuple(logits.shape)
         if found != expected:
             raise ValueError(f"logits of shape {found}, expected {expected}")
-        gradients = torch.autograd.grad(logits.sum(), list(parameters.values()), allow_unused=True)
     except (RuntimeError, AssertionError, ValueError, NotImplementedError, TypeError) as error:
         raise InputError(
             f"{name} does not take an image of {height}x{width}: {_first_line(error)}",
@@ -293,7 +292,23 @@ def _parameters_in_use(network: SmpNetwork, name: str) -> set[str]:
         ) from error
     finally:
         network.train(training)
-    return {n for n, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    reached = _leaves(logits)
+    return {n for n, p in parameters.items() if id(p) in reached}
+
+
+def _leaves(result: Tensor) -> set[int]:
+    """``id`` of every tensor that would get a gradient from ``result``: what the graph behind it ends in."""
+    seen: set[Any] = set()
+    todo, found = [result.grad_fn], set()
+    while todo:
+        function = todo.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        if hasattr(function, "variable"):
+            found.add(id(function.variable))
+        todo += [before for before, _ in function.next_functions]
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -27,6 +29,9 @@ from sceneparse.models.vgg import VGG
 from sceneparse.prediction import aot, artefact, engine, openvino, precision
 from sceneparse.prediction.artefact import MANIFEST, Shelf
 from sceneparse.prediction.folding import folded
+
+ENVIRONMENT = dict(os.environ)
+"""Of the tests, with the kernels in their cache."""
 
 
 @pytest.fixture
@@ -85,7 +90,32 @@ def test_packed_is_the_default_and_agrees(bundle, photos):
     for options in ({"flip": True}, {"scales": (0.5, 1.5)}, {"tile": 64}):
         same = fast(photos[1], **options).labels == plain(photos[1], **options).labels
         assert same.mean() > 0.999, options
-    assert sorted(path.name for path in bundle.iterdir()) == [CONFIG, WEIGHTS], "nothing is left by itself"
+
+
+def test_folded_network_is_found_without_building_it(bundle, photos, monkeypatch):
+    first = sceneparse.load(bundle, device="cpu")
+    assert len(artefacts(bundle, "folded")) == 1
+    with monkeypatch.context() as context:
+        context.setattr(engine, "load_model", lambda model: pytest.fail("the network is built"))
+        again = sceneparse.load(bundle, device="cpu")
+    assert again.engine == first.engine
+    assert agreement(again, first, photos) == 1
+    change_weights(bundle, monkeypatch)
+    third = sceneparse.load(bundle, device="cpu")
+    assert len(artefacts(bundle, "folded")) == 1
+    assert agreement(third, sceneparse.load(bundle, device="cpu", engine="eager"), photos) > 0.999
+
+
+def test_the_second_process_needs_no_timm(bundle, photos):
+    sceneparse.load(bundle, device="cpu")
+    code = (
+        "import sys, sceneparse, numpy; predictor = sceneparse.load(sys.argv[1], device='cpu'); "
+        "predictor(numpy.zeros((40, 40, 3), numpy.uint8)); "
+        "print({'timm', 'torchvision', 'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout == "set()\n"
 
 
 def test_unknown_engine(bundle):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -23,6 +22,7 @@ from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
 from sceneparse.models import Network, model_from_architecture
 from sceneparse.models.hub import CHECKPOINTS, checkpoint_folder
+from sceneparse.models.undrawn import Undrawn
 from sceneparse.normalization import Normalization
 
 FORMAT = "sceneparse-bundle"
@@ -199,9 +199,8 @@ def load_model(model: str | Path) -> tuple[Network, Bundle]:
         InputError: as :func:`read_bundle`, or the weights do not fit the architecture.
     """
     bundle, state = read_bundle(model)
-    # Weights that are about to be replaced need not be drawn: building on "meta" only makes the shapes.
     try:
-        with torch.device("meta"):
+        with Undrawn():
             network = model_from_architecture(bundle.architecture)
     except (KeyError, TypeError, AttributeError) as error:
         raise _unreadable(error, find_bundle(model) / CONFIG) from None
@@ -216,8 +215,4 @@ def load_model(model: str | Path) -> tuple[Network, Bundle]:
             fix="copy or make the bundle again",
         )
     network.load_state_dict(state, assign=True)
-    if any(t.is_meta for t in (*network.parameters(), *network.buffers())):
-        # Some backbones compute buffers that are not saved.
-        network = model_from_architecture(bundle.architecture)
-        network.load_state_dict(state)
     return network.eval(), bundle

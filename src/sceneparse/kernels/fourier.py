@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from sceneparse.errors import InputError
 from sceneparse.kernels.compiler import kernels, torch_threads
+from sceneparse.kernels.operators import Operator
 
 POINTS = 10
 SIZE = 7
@@ -100,7 +101,7 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) ->
     return (y if bias is None else y + bias).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("sceneparse::conv7x7", mutates_args=(), device_types="cpu")
+@Operator
 def conv7x7(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
     """:func:`convolution` as one operator, for networks that are exported, without a gradient.
 

@@ -1,7 +1,7 @@
 """3x3 convolutions on the CPU by Winograd's minimal filtering: a quarter of the multiplications.
 
-The C code and the paper it follows are in ``winograd.c``. The operators of ``torch.ops.sceneparse`` are
-registered when this module is imported.
+The C code is in ``winograd.c`` and ``winograd_gradient.c``, the paper it follows is named in ``winograd.h``.
+The operators of ``torch.ops.sceneparse`` are registered when this module is imported.
 
 Shapes: B batch, C channels in, K channels out, H,W image.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sceneparse.errors import InputError
 from sceneparse.kernels.compiler import kernels, torch_threads
+from sceneparse.kernels.operators import Operator
 
 _STRIDES = tuple((name, ctypes.c_int64) for name in ("by_k", "by_c", "by_y", "by_x"))
 
@@ -60,7 +61,7 @@ class _Convolution(ctypes.Structure):
 
 
 class _WeightGradient(ctypes.Structure):
-    """``WeightGrad`` of winograd.c."""
+    """``WeightGrad`` of winograd_gradient.c."""
 
     _fields_ = (
         *_SIZES,
@@ -108,7 +109,7 @@ def packed(weight: Tensor, *, turned: bool = False) -> Tensor:
     return pack3x3(weight, turned)
 
 
-@torch.library.custom_op("sceneparse::pack3x3", mutates_args=(), device_types="cpu")
+@Operator
 def pack3x3(weight: Tensor, turned: bool) -> Tensor:
     """See :func:`packed`."""
     job = _packing(weight, turned)
@@ -124,7 +125,7 @@ def _pack3x3_like(weight: Tensor, turned: bool) -> Tensor:
     return weight.new_empty(_library().sceneparse_conv3x3_packed(channels, outs))
 
 
-@torch.library.custom_op("sceneparse::conv3x3", mutates_args=(), device_types="cpu")
+@Operator
 def conv3x3(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, relu: bool) -> Tensor:
     """Convolution with stride 1 and a border of zeros, without a gradient.
 
@@ -148,7 +149,7 @@ def _conv3x3_like(x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: 
     return _result(x, out_channels)
 
 
-@torch.library.custom_op("sceneparse::conv3x3_unpacked", mutates_args=(), device_types="cpu")
+@Operator
 def conv3x3_unpacked(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
     """As :func:`conv3x3`, for a weight that is used once and then changes.
 
@@ -211,7 +212,7 @@ def _result(x: Tensor, outs: int) -> Tensor:
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("sceneparse::conv3x3_weight_gradient", mutates_args=(), device_types="cpu")
+@Operator
 def conv3x3_weight_gradient(x: Tensor, grad: Tensor, channels_last: bool) -> tuple[Tensor, Tensor]:
     """Gradients of the weight and the bias of :func:`conv3x3`.
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sceneparse.models.undrawn import Undrawn
 
 BLOCKS: dict[str, tuple[int, ...]] = {
     "vgg11": (1, 1, 2, 2, 2),
@@ -107,9 +108,8 @@ class VGG(nn.Module):
 def _conv(in_channels: int, out_channels: int, size: int, padding: int) -> nn.Conv2d:
     """A convolution that starts as He et al. 2015, keeping the variance on the way forward: nineteen layers
     train from scratch. PyTorch's own start is skipped, since for 140 million parameters it takes seconds."""
-    layer: nn.Conv2d = nn.utils.skip_init(
-        nn.Conv2d, in_channels, out_channels, size, padding=padding, device=torch.get_default_device()
-    )
+    with Undrawn():
+        layer = nn.Conv2d(in_channels, out_channels, size, padding=padding)
     nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

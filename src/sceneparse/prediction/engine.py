@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ openvino: Intel's runtime, from the package of that name; kept beside the bundle
 """
 
 HEAVY_BYTES = 100 * 2**20
+
+_FOLDED = "network.pt"
 
 USUAL_PICTURE = (480, 640)
 """Height and width that are taken for a picture's own where every size may come."""
@@ -109,14 +112,34 @@ def _on_processor(model: str | Path, engine: str) -> Engine:
         made = _from_shelf(Shelf(folder, "compiled"), aot.body_of, write)
         if made is not None:
             return made
-    network, bundle = load_model(model)
-    small = folded(network)
-    if small is None:
-        return Engine(network, bundle, "eager")
-    del network  # its weights go as they are packed
+    small, bundle = _folded(folder)
+    if not isinstance(small, Rewritten):
+        return Engine(small, bundle, "eager")
     shelf = Shelf(folder, "precision")
     fast, dtype = precision.packed_in_best(small, usual_size(bundle.resize), shelf)
     return Engine(fast, bundle, f"packed, {dtype}")
+
+
+def _folded(folder: Path) -> tuple[Network | Rewritten, Bundle]:
+    """The folded network, or the network where it cannot be folded.
+
+    Building a network for its weights takes its package, and timm takes two seconds to import: what is folded
+    is kept, unless it is heavy.
+    """
+    shelf = Shelf(folder, "folded")
+    with suppress(Exception):  # as if there were none
+        found = shelf.find()
+        if found is not None:
+            kept: Rewritten = torch.load(found / _FOLDED, mmap=True, weights_only=False)
+            return kept, read_configuration(folder)
+    network, bundle = load_model(folder)
+    small = folded(network)
+    if small is None:
+        return network, bundle
+    if (folder / WEIGHTS).stat().st_size <= HEAVY_BYTES:
+        with suppress(Exception):  # no place, or a layer that cannot be saved
+            shelf.make(lambda scratch: torch.save(small, scratch / _FOLDED))
+    return small, bundle
 
 
 def _from_shelf(
@@ -132,7 +155,7 @@ def _from_shelf(
                 _warn(shelf.kind, "another process is preparing it")
         if found is None:
             return None
-        network = Rewritten.load(body_of(found), found).eval()
+        network = Rewritten.load(body_of(found), found)
         return Engine(network, read_configuration(shelf.bundle), shelf.kind)
     except InputError:
         raise
@@ -168,8 +191,9 @@ def _write_compiled(body: nn.Module, size_hw: tuple[int, int], folder: Path) -> 
 def _for_gpu(network: Rewritten, bundle: Bundle, device: torch.device) -> Engine:
     """In bfloat16 where the GPU computes in it. Not in float16: weights that take pixels as 0..255 come near
     the end of its range."""
+    assert isinstance(network.body, nn.Module)
+    network.body.to(memory_format=torch.channels_last)
     if torch.cuda.get_device_capability(device) < (8, 0):
         return Engine(network, bundle, "folded, float32")
-    assert isinstance(network.body, nn.Module)
     network.body.bfloat16()
     return Engine(between(network, torch.bfloat16), bundle, "folded, bfloat16")

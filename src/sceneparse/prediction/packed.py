@@ -9,7 +9,7 @@ Shapes: B batch, C, K channels in and out, H,W image, h,w map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +45,7 @@ _OF_LAYERS: dict[type[nn.Module], Callable[[Any], Activation]] = {
     nn.Sigmoid: lambda layer: Activation("sigmoid"),
     nn.Tanh: lambda layer: Activation("tanh"),
     nn.ReLU6: lambda layer: Activation("hardtanh", (0.0, 6.0)),
+    nn.Hardtanh: lambda layer: Activation("hardtanh", (layer.min_val, layer.max_val)),
     nn.LeakyReLU: lambda layer: Activation("leaky_relu", (layer.negative_slope,)),
 }
 
@@ -179,6 +180,9 @@ def with_packed(body: nn.Module, size_hw: tuple[int, int], *, onednn: bool) -> n
     for name, layer in list(body.named_modules()):
         if type(layer) is nn.Conv2d and name:
             set_module(body, name, best(layer, Activation()))
+    for layer in body.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.to(memory_format=torch.channels_last)
     return body
 
 
@@ -221,11 +225,12 @@ def _best(
     activation."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return conv
-    if input_hw is not None and activation in (Activation(), _RELU) and conv.weight.dtype == torch.float32:
+    if input_hw is not None and conv.weight.dtype == torch.float32:
+        ours = activation in (Activation(), _RELU)  # another comes apart from them, in a layer of its own
         if _for_winograd(conv, input_hw):
-            return WinogradConvolution(conv, activation == _RELU)
+            return WinogradConvolution(conv, activation == _RELU) if ours else conv
         if _for_fourier(conv):
-            return FourierConvolution(conv, activation == _RELU)
+            return FourierConvolution(conv, activation == _RELU) if ours else conv
     return OneDNNConvolution(conv, activation, input_hw) if onednn else conv
 
 
@@ -250,20 +255,19 @@ def _shape(conv: nn.Conv2d) -> tuple[object, ...]:
     return conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
 
 
-def _input_sizes(body: nn.Module, size_hw: Sequence[int]) -> dict[nn.Module, tuple[int, int]]:
-    """Height and width of what each convolution gets for an image of ``size_hw``, without computing it."""
+@torch.no_grad()
+def _input_sizes(body: nn.Module, size_hw: tuple[int, int]) -> dict[nn.Module, tuple[int, int]]:
+    """Height and width of what each convolution gets for an image of ``size_hw``."""
     found: dict[nn.Module, tuple[int, int]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found[layer] = (inputs[0].shape[2], inputs[0].shape[3])
 
-    state = {name: t.to("meta") for name, t in (*body.named_parameters(), *body.named_buffers())}
     hooks = [m.register_forward_pre_hook(note) for m in body.modules() if isinstance(m, nn.Conv2d)]
     try:
-        image = torch.empty(1, 3, *size_hw, device="meta", dtype=_dtype(body))
-        torch.func.functional_call(body, state, (image,))
-    except (RuntimeError, NotImplementedError):
-        pass  # code that computes with other tensors of its own: sizes only help to choose
+        body(torch.empty(0, 3, *size_hw, dtype=_dtype(body)))  # no images: shapes, and nothing to compute
+    except (RuntimeError, ValueError):
+        pass  # a layer that wants images: the sizes behind it are not known, and only help to choose
     finally:
         for hook in hooks:
             hook.remove()

@@ -52,7 +52,8 @@ class Predictor:
         self.bundle = bundle
         self.engine = engine
         self.model = model.eval().to(self.device)
-        self.model.to(memory_format=torch.channels_last)
+        if not isinstance(model, Rewritten):  # whose weights already lie as they should
+            self.model.to(memory_format=torch.channels_last)
 
     @property
     def labels(self) -> LabelSet:

@@ -83,7 +83,7 @@ class Rewritten(nn.Module):
         geometry = Geometry(**json.loads((folder / _GEOMETRY).read_text(encoding="utf-8")))
         learned = (folder / _KERNEL).is_file()
         kernel = load_file(folder / _KERNEL)["kernel"] if learned else None
-        return cls(body, geometry, kernel, takes_several=False)
+        return cls(body, geometry, kernel, takes_several=False).eval()
 
     def scores(self, images: Tensor) -> Tensor:
         """What the last upsampling starts from: (B, C, h, w)."""

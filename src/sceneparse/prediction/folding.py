@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sceneparse.models import Network
+from sceneparse.prediction.affine import Affine, affine_after, remove_affine
 from sceneparse.prediction.rewritten import Rewritten, geometry_of
 
 _NOTHING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
@@ -103,6 +104,11 @@ def _folded(module: nn.Module) -> nn.Module:
             set_module(body, str(before.target), _with_norm(conv, norm))
             node.replace_all_uses_with(before)
             body.graph.erase_node(node)
+    for before, conv in own_convolutions(body).items():
+        affine = affine_after(body, before)
+        if affine is not None:
+            set_module(body, str(before.target), _with_affine(conv, affine))
+            remove_affine(body, before, affine)
     tidied(body)
     return body
 
@@ -202,6 +208,12 @@ def _with_norm(conv: nn.Conv2d, norm: _Norm) -> nn.Conv2d:
         conv.weight, conv.bias, norm.mean, norm.variance, norm.eps, norm.weight, norm.bias
     )
     return convolution_like(conv, weight, bias)
+
+
+@torch.no_grad()
+def _with_affine(conv: nn.Conv2d, affine: Affine) -> nn.Conv2d:
+    bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
+    return convolution_like(conv, affine.scale * conv.weight, affine.scale * bias + affine.shift)
 
 
 @torch.no_grad()

@@ -129,7 +129,7 @@ def _count_numpy(
                 f"{what} holds {values.dtype}, expected integers", fix="pass class numbers, not scores"
             )
     if prediction.dtype == target.dtype == np.uint8 and num_classes <= 255:
-        return _count_bytes(prediction, target, num_classes, ignore_index)
+        return _count_bytes(prediction.view(np.uint8), target.view(np.uint8), num_classes, ignore_index)
     cells = (num_classes + 2) * (num_classes + 1)
     counts = np.zeros(cells, np.int64)
     prediction, target = prediction.reshape(-1), target.reshape(-1)

@@ -19,6 +19,7 @@ enum { FINE = 0, NO_MEMORY = 1 };
 #define SOME 4                      /* output channels that are done together */
 #define LINE 16                     /* floats of a cache line: channels that are transformed together */
 #define VECTORS (LINE / LANES)
+#define AHEAD 64                    /* channels that are fetched before they are needed */
 #define NARROW 64                   /* channels whose spectra stay in the second cache */
 #define SKIP (NARROW + LINE)        /* their distance: no power of two, whose lines would share a place */
 
@@ -127,9 +128,13 @@ static inline void from_frequencies(const float *from, int64_t skip, vec f[10][1
 static void transform(const float *weights, int64_t in, int64_t channels, float *to, int64_t skip) {
     for (int64_t c = 0; c < channels; c += LINE) {
         vec half[VECTORS][10][8], whole[10][10], values[7];
+        /* 49 rows side by side are more than the processor foresees; after these channels come the next weights. */
+        const float *next = weights + c + (c + AHEAD < channels ? AHEAD : 49 * in + AHEAD - channels);
         for (int y = 0; y < 7; y++)
             for (int i = 0; i < VECTORS; i++) {
                 vec sums[10];
+                if (!i)
+                    for (int x = 0; x < 7; x++) __builtin_prefetch(next + (7 * y + x) * in);
                 for (int x = 0; x < 7; x++) values[x] = load(weights + (7 * y + x) * in + c + i * LANES);
                 seven_to_ten(values, sums);
                 for (int v = 0; v < 10; v++) half[i][v][y] = sums[v];

@@ -194,7 +194,7 @@ def change_compiler(bundle, monkeypatch):
 
 
 def change_processor(bundle, monkeypatch):
-    monkeypatch.setattr(compiler, "_processor", lambda: "another")
+    monkeypatch.setattr(compiler, "processor", lambda: "another")
 
 
 @pytest.mark.parametrize(

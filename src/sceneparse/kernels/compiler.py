@@ -62,7 +62,7 @@ def kernels() -> Kernels:
         folder, key = user_cache() / "kernels", _key(compiler)
         kept = (path for path in folder.glob(f"kernels-{key}-*.so") if _is_whole(path))
         path = next(kept, None) or _compile(compiler, folder, key)
-        if not _is_ours(path):
+        if not is_ours(path):
             return Kernels(None, f"PyTorch ({path} could have been written by another user)")
         library = ctypes.CDLL(str(path))
         _declare(library)
@@ -149,7 +149,7 @@ def _key(compiler: str) -> str:
     """Changes with the source, the compiler and the processor: a home folder may be shared by machines."""
     found = Path(compiler).resolve().stat()
     code = [path.read_bytes() for path in (*SOURCES, *HEADERS)]
-    parts = (code, compiler, found.st_size, found.st_mtime_ns, FLAGS, _processor())
+    parts = (code, compiler, found.st_size, found.st_mtime_ns, FLAGS, processor())
     return _digest(repr(parts).encode())
 
 
@@ -162,7 +162,7 @@ def _is_whole(path: Path) -> bool:
     return path.stem.endswith(f"-{_digest(path.read_bytes())}")
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -172,7 +172,7 @@ def _processor() -> str:
     return "\n".join(line for line in first if line.partition(":")[0].strip() in told)
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Whether nobody but this user and the administrator could have written it: loading it is running it."""
     found = path.stat()
     return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022

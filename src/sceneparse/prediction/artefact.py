@@ -115,7 +115,7 @@ def _sources() -> Iterator[Path]:
 
 def _machine() -> str:
     """A home folder may be shared by machines: each keeps its own."""
-    return _digest(compiler._processor().encode())[:8]
+    return _digest(compiler.processor().encode())[:8]
 
 
 def _digest(data: bytes) -> str:
@@ -149,7 +149,7 @@ def _is_whole(artefact: Path) -> bool:
 
 
 def _is_ours(artefact: Path) -> bool:
-    return os.name != "posix" or all(compiler._is_ours(path) for path in (artefact, *artefact.iterdir()))
+    return os.name != "posix" or all(compiler.is_ours(path) for path in (artefact, *artefact.iterdir()))
 
 
 class _Busy(Exception):

@@ -159,7 +159,7 @@ def network_of(*layers: nn.Module) -> Network:
 
         def forward(self, images):
             cells = (images.shape[2] // 32, images.shape[3] // 32)
-            return {32: F.interpolate(self.body(images), cells, mode="bilinear")}
+            return {32: F.interpolate(self.body(images), cells, mode="area")}
 
     return randomized(assemble("fcn32s", Encoder(), CLASSES, ModelOptions(upsampling="bilinear")))
 

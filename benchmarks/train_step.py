@@ -7,11 +7,12 @@ Plain: eager fp32 in the usual memory format, logits at full size, F.cross_entro
 as it comes. Ours: sceneparse.training.learner.Learner on the same settings, normalization of the pictures
 included. Each in a process of its own, since ours tells the process to keep the memory that it frees; they
 take turns, one waits while the other computes, and the least time of each counts. Both begin with the same
-weights: loss and gradients of one step without dropout are compared, relative to the norm of each parameter's
-gradient. Parts are those of one profiled step; the ceiling is that of direct convolution (ceilings.py), which
-a network with fast convolutions may exceed. Memory is the most that the process held in steps, beyond what it
-held before the network was built. Without --model: the contract's case and the network of the recipe
-camvid-cpu. Writes results/train_step_HARDWARE_DATE.json.
+weights: loss and gradients of two pictures without dropout are compared with those in float64, relative to
+the norm of each parameter's gradient. Rounding that moves a maximum or a sign in the network is most of it.
+Parts are those of one profiled step; the ceiling is that of direct convolution (ceilings.py), which a network
+with fast convolutions may exceed. Memory is the most that the process held in steps, beyond what it held
+before the network was built. Without --model: the contract's case and the network of the recipe camvid-cpu.
+Writes results/train_step_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -101,22 +102,22 @@ def cases() -> dict[str, Case]:
 class Side(NamedTuple):
     network: nn.Module
     step: Callable[[], Tensor]
-    gradient: Callable[[], Tensor]  # the loss; leaves the gradients at the parameters
+    gradient: Callable[[int], Tensor]  # the loss of so many pictures; leaves the gradients at the parameters
 
 
-def plain(case: Case) -> Side:
-    network, (images, labels) = case.network(), case.batch()
-    pixels = IMAGENET(images)
+def plain(case: Case, dtype: torch.dtype = torch.float32) -> Side:
+    network, (images, labels) = case.network().to(dtype), case.batch()
+    pixels = IMAGENET(images).to(dtype)
     optimizer = torch.optim.Adam(network.parameters(), RATE)
 
-    def gradient() -> Tensor:
+    def gradient(count: int) -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(pixels), labels, ignore_index=255)
+        loss = F.cross_entropy(network(pixels[:count]), labels[:count], ignore_index=255)
         loss.backward()
         return loss.detach()
 
     def step() -> Tensor:
-        loss = gradient()
+        loss = gradient(case.batch_size)
         optimizer.step()
         return loss
 
@@ -139,8 +140,19 @@ def ours(case: Case) -> Side:
     learner = Learner(config, network, IMAGENET, ignore_index=255, class_weights=None)
     images = images.contiguous(memory_format=torch.channels_last)  # as the loader gives them
     batch: Any = {"image": images, "mask": labels.byte(), "index": torch.arange(len(images))}
-    return Side(network, lambda: learner.step([batch], 0), lambda: learner._gradient([batch], 0))
 
+    def gradient(count: int) -> Tensor:
+        return learner._gradient([{key: values[:count] for key, values in batch.items()}], 0)
+
+    return Side(network, lambda: learner.step([batch], 0), gradient)
+
+
+def exact(case: Case) -> Side:
+    return plain(case, torch.float64)
+
+
+COMPARED = 2
+"""Pictures whose loss and gradients are compared."""
 
 SIDES = {"plain": plain, "ours": ours}
 
@@ -148,7 +160,7 @@ SIDES = {"plain": plain, "ours": ours}
 def serve(side_name: str, case: Case, scratch: Path) -> None:
     """Do what the lines of the standard input say, each answered by a line of JSON."""
     before = status("VmRSS")
-    side = SIDES[side_name](case)
+    side = {**SIDES, "exact": exact}[side_name](case)
     for line in sys.stdin:
         answer: Any = None
         if line.strip() == "step":
@@ -174,31 +186,29 @@ def gradient_of(side: Side, path: Path) -> dict[str, Any]:
     layers = [(layer, layer.p) for layer in side.network.modules() if isinstance(layer, nn.Dropout)]
     for layer, _ in layers:
         layer.p = 0.0
-    loss = side.gradient()
+    loss = side.gradient(COMPARED).double()
     for layer, p in layers:
         layer.p = p
-    found = {name: weight.grad for name, weight in side.network.named_parameters()}
+    found = {name: weight.grad.double() for name, weight in side.network.named_parameters()}
     for weight in side.network.parameters():
         weight.grad = None
     if not path.exists():
         torch.save({"loss": loss, "gradients": found}, path)
-        return {"loss": loss.item()}
+        return {}
     other = torch.load(path)
+    largest = max(gradient.norm() for gradient in other["gradients"].values())
     # Biases before a batch norm have none but rounding errors.
     apart = {
         name: ((gradient - other["gradients"][name]).norm() / other["gradients"][name].norm()).item()
         for name, gradient in found.items()
-        if gradient.norm() > 1e-6 * max(g.norm() for g in found.values())
+        if other["gradients"][name].norm() > 1e-6 * largest
     }
-    worst = max(apart, key=lambda name: apart[name])
+    difference = sum((found[name] - g).square().sum() for name, g in other["gradients"].items())
+    whole = sum(g.square().sum() for g in other["gradients"].values())
     return {
-        "loss": loss.item(),
-        "loss_relative_difference": abs(loss / other["loss"] - 1).item(),
-        "gradient_relative_differences": {
-            "median": sorted(apart.values())[len(apart) // 2],
-            "worst": apart[worst],
-            "of": worst,
-        },
+        "loss": abs(loss / other["loss"] - 1).item(),
+        "gradient_median": sorted(apart.values())[len(apart) // 2],
+        "gradient_as_a_whole": (difference / whole).sqrt().item(),
     }
 
 
@@ -251,8 +261,11 @@ class Process:
 
 def measure(name: str, case: Case, rounds: int, threads: int, ceiling: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
+        reference = Process("exact", case, threads, Path(folder))
+        reference("gradient")
+        reference.end()
         sides = {side: Process(side, case, threads, Path(folder)) for side in SIDES}
-        compared = {side: process("gradient") for side, process in sides.items()}["ours"]
+        apart = {side: process("gradient") for side, process in sides.items()}
     for process in sides.values():
         process("step")
     seconds = {side: [] for side in sides}
@@ -268,10 +281,9 @@ def measure(name: str, case: Case, rounds: int, threads: int, ceiling: float) ->
     best = {side: min(times) for side, times in seconds.items()}
     ratio = best["plain"] / best["ours"]
     print(f"\n{name}: {ratio:.2f} times as fast")
-    print(
-        f"  loss {compared['loss']:.4f}, relative difference {compared['loss_relative_difference']:.1e}; "
-        f"gradients {compared['gradient_relative_differences']}"
-    )
+    for side in sides:
+        told = ", ".join(f"{what} {value:.1e}" for what, value in apart[side].items())
+        print(f"  {side}, relative difference to float64: {told}")
     for side in sides:
         share = work / best[side] / ceiling
         print(
@@ -282,7 +294,7 @@ def measure(name: str, case: Case, rounds: int, threads: int, ceiling: float) ->
             print(f"    {part:6.1%}  {part * best[side] * 1e3:7.0f} ms  {kind}")
     return {
         "times_faster": round(ratio, 2),
-        "compared": compared,
+        "relative_difference_to_float64": apart,
         "gflop": round(work, 1),
         **{
             side: {

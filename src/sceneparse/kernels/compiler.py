@@ -163,6 +163,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def processor() -> str:
+    """What code for this processor depends on, in words of the system's."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

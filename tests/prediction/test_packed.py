@@ -126,12 +126,27 @@ def test_every_convolution_is_packed():
         assert WinogradConvolution in kinds
 
 
-def test_original_weights_are_let_go():
+def test_original_weights_of_our_kernels_are_let_go():
     network = randomized(small("fcn8s-resnet18"))
+    convs = {t.data_ptr(): m for m in network.modules() if isinstance(m, nn.Conv2d) for t in (m.weight,)}
     body = packed(folded(network), (64, 96)).body
-    held = {t.data_ptr() for t in (*body.parameters(), *body.buffers())}
-    kept = [name for name, t in network.named_parameters() if t.data_ptr() in held and t.ndim == 4]
-    assert all(name.startswith("head.up.") for name in kept), kept
+    held = [*body.parameters(), *body.buffers()]
+    held += [layer.plain for layer in body.modules() if isinstance(layer, OneDNNConvolution)]
+    kept = [convs[t.data_ptr()] for t in held if t.data_ptr() in convs]
+    assert not any(conv.kernel_size == (3, 3) and conv.stride == (1, 1) for conv in kept), kept
+
+
+def test_a_layout_for_each_of_the_last_sizes():
+    if not packed_module.can_pack(torch.float32):
+        pytest.skip("this PyTorch has no oneDNN")
+    torch.manual_seed(0)
+    conv = nn.Conv2d(64, 64, 1)
+    layer = OneDNNConvolution(conv, packed_module.Activation(), (8, 8))
+    for size in ((8, 8), (4, 6), (8, 8), (5, 5), (4, 6), (1, 1)):
+        x = torch.randn(1, 64, *size).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), conv(x), rtol=1e-5, atol=1e-5)
+    assert list(layer._laid_out) == [(1, 64, 5, 5), (1, 64, 1, 1)]
 
 
 @pytest.mark.parametrize("without", ["oneDNN", "our kernels", "both"])

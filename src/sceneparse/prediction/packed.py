@@ -37,6 +37,9 @@ class Activation(NamedTuple):
 
 _RELU = Activation("relu")
 
+KEPT_SIZES = 2
+"""Layouts of a weight that are kept: wide and tall pictures of a camera."""
+
 _OF_LAYERS: dict[type[nn.Module], Callable[[Any], Activation]] = {
     nn.ReLU: lambda layer: _RELU,
     nn.SiLU: lambda layer: Activation("swish"),
@@ -55,10 +58,13 @@ _RELU_FUNCTIONS = (F.relu, torch.relu, F.relu_, torch.relu_)
 class OneDNNConvolution(nn.Module):
     """A convolution with its weight in oneDNN's own layout, and what follows it.
 
+    Which layout is best depends on the size of the map, and another one is brought into it at each call, at
+    several times the cost of the convolution: it is made once for each of the last sizes that came.
+
     Args:
         conv: the plain one, on the CPU, padded with zeros by a number of pixels.
         activation: behind it.
-        input_hw: usual size of its input; another is right too, but may be slower.
+        input_hw: usual size of its input; None: not known.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: Activation, input_hw: tuple[int, int] | None) -> None:
@@ -67,18 +73,30 @@ class OneDNNConvolution(nn.Module):
         self.padding, self.stride, self.dilation = map(list, (conv.padding, conv.stride, conv.dilation))
         self.groups = conv.groups
         self.activation = activation
-        shape = None if input_hw is None else [1, conv.in_channels, *input_hw]
-        # No buffer: this layout is known to oneDNN only, and cannot be moved, saved or converted.
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-            conv.weight.detach(), self.padding, self.stride, self.dilation, self.groups, shape
-        )
+        self.plain = conv.weight.detach()
         self.bias = None if conv.bias is None else conv.bias.detach()
+        # No buffers: these layouts are known to oneDNN only, and cannot be moved, saved or converted.
+        self._laid_out: dict[tuple[int, ...], Tensor] = {}
+        if input_hw is not None:
+            self._weight((1, conv.in_channels, *input_hw))
+
+    def _weight(self, shape: tuple[int, ...]) -> Tensor:
+        """The weight as it suits an input of this shape."""
+        found = self._laid_out.get(shape)
+        if found is None:
+            found = torch.ops.mkldnn._reorder_convolution_weight(
+                self.plain, self.padding, self.stride, self.dilation, self.groups, list(shape)
+            )
+            # Several threads may be here at once: a new table each time, none is changed.
+            kept = list(self._laid_out.items())[-(KEPT_SIZES - 1) :]
+            self._laid_out = dict([*kept, (shape, found)])
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, h, w)."""
         return torch.ops.mkldnn._convolution_pointwise(
             x,
-            self.weight,
+            self._weight(tuple(x.shape)),
             self.bias,
             self.padding,
             self.stride,

@@ -49,10 +49,11 @@ def packed_in_best(network: Rewritten, size_hw: tuple[int, int], shelf: Shelf) -
             found = shelf.find() or shelf.make(choose)
             if found is not None:
                 name = json.loads((found / FILE).read_text(encoding="utf-8"))
-    return _packed_in(name, network, size_hw), name
+    return packed_in(name, network, size_hw), name
 
 
-def _packed_in(name: str, network: Rewritten, size_hw: tuple[int, int]) -> Rewritten:
+def packed_in(name: str, network: Rewritten, size_hw: tuple[int, int]) -> Rewritten:
+    """A folded network packed in "float32" or "bfloat16"; input and scores stay float32."""
     if name == "float32":
         return packed(network, size_hw)
     assert isinstance(network.body, nn.Module)
@@ -65,7 +66,7 @@ def _faster(network: Rewritten, size_hw: tuple[int, int]) -> str:
     seconds = {}
     image = torch.zeros(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
     for name in ("float32", "bfloat16"):
-        seconds[name] = _seconds(_packed_in(name, copy.deepcopy(network), size_hw).scores, image)
+        seconds[name] = _seconds(packed_in(name, copy.deepcopy(network), size_hw).scores, image)
     return min(seconds, key=seconds.__getitem__)
 
 

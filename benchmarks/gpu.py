@@ -26,16 +26,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from provenance import write_result
+from random_model import write_random_model
 from torch import Tensor, nn
 
+import sceneparse
 from sceneparse.config import ModelConfig, OptimizerConfig, RunConfig
-from sceneparse.data.preprocess import ResizePolicy
-from sceneparse.deploy.bundle import Bundle
+from sceneparse.deploy.bundle import load_model
 from sceneparse.labels import label_set
 from sceneparse.models import build_model, upsampled_argmax
 from sceneparse.normalization import IMAGENET
-from sceneparse.prediction.predictor import Predictor
 from sceneparse.training.learner import Learner
 from sceneparse.training.loss import upsampled_cross_entropy
 
@@ -325,32 +326,29 @@ def run(scale: Scale) -> dict[str, Any]:
 
 
 def prediction(scale: Scale) -> dict[str, Any]:
-    """One picture after the other through ``Predictor``, reading not counted, against plain eager."""
-    set_of_classes = label_set("ade20k")
-    torch.manual_seed(0)
-    network = build_model(scale.model, set_of_classes.num_classes)
-    bundle = Bundle(
-        architecture=network.architecture,
-        labels=set_of_classes,
-        resize=ResizePolicy(mode="none"),
-        normalization=IMAGENET,
-    )
+    """One picture after the other through ``sceneparse.load``, reading not counted, against plain eager."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = write_random_model(Path(scratch), scale.model, label_set("ade20k"))
+        plain = load_model(bundle)[0].eval().to(scale.device)
+        predictor = sceneparse.load(bundle, device=scale.device)
     picture = np.random.default_rng(0).integers(0, 256, (scale.side, scale.side, 3), np.uint8)
-    plain = build_model(scale.model, set_of_classes.num_classes).eval().to(scale.device)
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous()
+    mean, std = (torch.tensor(v, device=scale.device).view(1, 3, 1, 1) for v in (IMAGENET.mean, IMAGENET.std))
 
     @torch.no_grad()
-    def eager() -> object:
-        images = (pixels.to(scale.device).float() / 255 - 0.45) / 0.225
-        return plain(images).argmax(1).cpu().numpy()
+    def eager() -> NDArray[np.integer]:
+        images = (pixels.to(scale.device).float() / 255 - mean) / std
+        return plain(images).argmax(1)[0].cpu().numpy()
 
-    predictor = Predictor(network, bundle, device=scale.device)
+    agree = float((eager() == predictor.predict_index(picture)).mean())
     eager_s = seconds_of(eager, scale, calls=scale.steps)
     ours_s = seconds_of(lambda: predictor.predict_index(picture), scale, calls=scale.steps)
     return {
+        "engine": predictor.engine,
         "eager_ms": round(eager_s * 1e3, 3),
         "ours_ms": round(ours_s * 1e3, 3),
         "times_faster": round(eager_s / ours_s, 2),
+        "agree": agree,
     }
 
 

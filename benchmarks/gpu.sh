@@ -5,6 +5,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
 export PYTHONPATH=src PYTHONUNBUFFERED=1
+"$python" -c '
+from importlib.util import find_spec
+names = "lightning timm torchmetrics scipy safetensors matplotlib rich tensorboard yaml pycocotools PIL".split()
+print("not installed here: " + (", ".join(n for n in names if find_spec(n) is None) or "nothing"))'
 timeout 60 "$python" tests/kernels/interpreted.py cuda && echo "the kernels compute what PyTorch does" || exit 1
 "$python" benchmarks/gpu.py
 status=$?

@@ -163,7 +163,8 @@ def test_labels_of_a_learned_upsampling(groups, factor):
     torch.manual_seed(0)
     scores, kernel = torch.randn(2, 6, 5, 7), torch.randn(6, 6 // groups, 2 * factor, 2 * factor)
     full = F.conv_transpose2d(scores, kernel, stride=factor, groups=groups)
-    for offset, (height, width) in ((0, (5, 9)), (factor // 2, (5 * factor, 7 * factor)), (3, (7, 4))):
+    wholes = (factor // 2, (5 * factor, 7 * factor)), (factor + 1, (4 * factor, 5 * factor))
+    for offset, (height, width) in ((0, (5, 9)), (3, (7, 4)), *wholes):
         upsampling = Upsampling(kernel=kernel, offset=offset, groups=groups)
         labels = upsampled_argmax(scores, (height, width), upsampling=upsampling)
         assert labels.dtype == torch.uint8

@@ -107,6 +107,45 @@ def test_a_large_picture():
 
 
 @pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
+@pytest.mark.parametrize(
+    ("factor", "offset", "size_hw"),
+    [
+        (4, 2, (32, 48)),
+        (4, 2, (29, 50)),
+        (4, 3, (16, 33)),
+        (4, 4, (28, 36)),
+        (3, 1, (20, 31)),
+        (4, 17, (1, 35)),
+    ],
+)
+def test_where_tiles_begin_and_end(factor, offset, size_hw, groups):
+    """Tiles are four cells each way, from the picture's border on: whole ones, and one cell more or less."""
+    compare(*sample(factor, size_hw, low_hw=(8, 13), groups=groups), offset=offset, groups=groups)
+
+
+def test_errors_are_those_of_float32():
+    """Minimal filtering has more rounding than the layer itself; the points are chosen for little."""
+    if kernels().library is None:
+        pytest.skip(kernels().said)
+    scores, kernel, labels = sample(8, (96, 88), low_hw=(12, 11), channels=40, classes=40)
+    kernel = (kernel.detach() * 0.1).requires_grad_()
+    ours = cross_entropy_sum(scores, labels, upsampling=Upsampling(kernel=kernel, offset=4))
+    wanted = plain(scores, kernel, labels, 4, 1, reduction="sum")
+    assert abs(ours.item() / wanted.item() - 1) < 1e-6
+    found = torch.autograd.grad(ours, (scores, kernel))
+    for gradient, expected in zip(found, torch.autograd.grad(wanted, (scores, kernel)), strict=True):
+        assert (gradient - expected).abs().max() <= 2e-6 * expected.abs().max()
+
+
+def test_only_tiles_that_count_are_computed():
+    counted = torch.zeros(2, 70, 40, dtype=torch.bool)
+    counted[0, 31, 31] = counted[1, 64, 39] = True
+    places = compiled_transposed._places(counted, 8)
+    assert places.tolist() == [[0, 0, 0], [1, 8, 4]]
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size", [30.0, 1000.0])
 def test_large_scores(size):
     """Where the softmax is 0 and 1, and the loss of what is left is large."""

@@ -6,6 +6,7 @@ Shapes: B batch, K classes, h,w scores, H,W labels.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -164,8 +165,8 @@ def _job(
     return job, batch * per_image, [scores, labels, begin, row_part, run, column_part]
 
 
-def in_threads(name: str, job: ctypes.Structure, pieces: int) -> int:
-    """Do every piece of a job by the C function ``name``; the greatest status.
+def in_threads(name: str, job: ctypes.Structure | ctypes.Array[Any], pieces: int) -> int:
+    """Do every piece of a job, or of several, by the C function ``name``; the greatest status.
 
     Raises:
         InputError: not enough memory.

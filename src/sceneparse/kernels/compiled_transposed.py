@@ -1,13 +1,14 @@
 """Loss and labels of scores upsampled by a learned transposed convolution, by the C code in ``transposed.c``.
 
-Shapes: B batch, C channels, K classes, h,w scores, H,W labels, f stride, N tiles of 3x3 cells, G groups of
-phases (``transposed.py`` says what cells and phases are).
+Shapes: B batch, C channels, K classes, h,w scores, H,W labels, f stride, N tiles of 4x4 cells for each phase,
+which are 4f x 4f pixels (``transposed.py`` says what cells and phases are).
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -18,15 +19,15 @@ from sceneparse.kernels.compiled import in_threads
 from sceneparse.kernels.target import Gradients, Target
 
 PARTS = 8
-"""At most so many parts that threads can take; the same whatever the number of threads, as are the sums."""
+"""About so many parts that threads can take; the same whatever the number of threads, as are the sums."""
 
 TILES = 512
-"""Tiles of one call: every part has the gradient of their scores by itself."""
+"""Tiles whose scores a part keeps at the points."""
 
 ENOUGH_COLUMNS = 96
 """With so many, matrix products run at full speed; phases of few classes are taken together."""
 
-_POINTS, _SIDE = 16, 3
+_SIDE = 4
 _LANES = 16
 """Rows are as long as whole vectors of any processor."""
 
@@ -35,16 +36,26 @@ class _Job(ctypes.Structure):
     """``Upsampled`` of transposed.c."""
 
     _fields_ = (
-        ("tiles", ctypes.c_void_p),
+        ("scores", ctypes.c_void_p),
         ("places", ctypes.c_void_p),
         ("kernel", ctypes.c_void_p),
+        ("batch", ctypes.c_int64),
+        ("frame_h", ctypes.c_int64),
+        ("frame_w", ctypes.c_int64),
         ("n_tiles", ctypes.c_int64),
+        ("at_once", ctypes.c_int64),
         ("channels", ctypes.c_int64),
         ("classes", ctypes.c_int64),
         ("deep", ctypes.c_int64),
         ("wide", ctypes.c_int64),
         ("factor", ctypes.c_int64),
         ("phases", ctypes.c_int64),
+        ("first_y", ctypes.c_int64),
+        ("first_x", ctypes.c_int64),
+        ("high", ctypes.c_int64),
+        ("across", ctypes.c_int64),
+        ("cell_y", ctypes.c_int64),
+        ("cell_x", ctypes.c_int64),
         ("apart", ctypes.c_int64),
         ("parts", ctypes.c_int64),
         ("offset", ctypes.c_int64),
@@ -56,22 +67,18 @@ class _Job(ctypes.Structure):
         ("spread", ctypes.c_void_p),
         ("own", ctypes.c_float),
         ("share", ctypes.c_float),
-        ("tiles_grad", ctypes.c_void_p),
+        ("scores_grad", ctypes.c_void_p),
         ("kernel_grad", ctypes.c_void_p),
         ("sums", ctypes.c_void_p),
     )
 
 
-class _Tiles(NamedTuple):
-    """Scores as the C code wants them.
+class _Interval(NamedTuple):
+    """Phases of one side of a cell, one after the other, whose first cell in the picture is the same."""
 
-    Args:
-        points: (16, B, rows, columns, C in whole vectors) scores of all tiles at the points.
-        places: int32 (B * rows * columns, 3) image, row and column of the first cell of each.
-    """
-
-    points: Tensor
-    places: Tensor
+    first: int
+    number: int
+    cell: int
 
 
 def loss(
@@ -100,30 +107,26 @@ def loss(
     labels = target.labels.to(torch.int32).masked_fill_(~counted, -1).contiguous()
     weights = scores.new_ones(classes) if target.class_weights is None else target.class_weights.contiguous()
     spread = F.pad(weights * (target.smoothing / classes), (0, -classes % _LANES))
-    tiles = _tiles(scores)
-    gradient = torch.zeros_like(tiles.points) if of_scores else None
+    framed = _framed(scores, labels.shape[1:], offset, factor)
     kernel = kernel.contiguous()
     kernel_gradient = torch.zeros_like(kernel) if of_kernel else None
-    total = torch.zeros((), dtype=torch.float64)
-    wanted = _with_any(counted, tiles.points.shape[2:4], offset, factor).flatten().nonzero().squeeze(1)
-    for chosen in wanted.split(TILES) if len(wanted) else ():
-        points, places = tiles.points.flatten(1, 3)[:, chosen], tiles.places[chosen]
-        job, parts = _job(points, places, kernel, labels, offset, groups)
-        sums = torch.zeros(parts, dtype=torch.float64)
-        job.weights, job.sums = weights.data_ptr(), sums.data_ptr()
+    places = _places(counted, factor)
+    jobs = _jobs(framed, places, kernel, labels, offset, groups)
+    parts = len(jobs) * jobs[0].parts
+    sums = torch.zeros(parts, dtype=torch.float64)
+    gradients = framed.new_empty(parts, *framed.shape) if of_scores else None
+    for n, job in enumerate(jobs):
+        first = n * job.parts
+        job.weights, job.sums = weights.data_ptr(), sums[first:].data_ptr()
         job.own, job.share = 1 - target.smoothing, float(spread.sum())
         job.spread = spread.data_ptr() if target.smoothing else None
         job.kernel_grad = None if kernel_gradient is None else kernel_gradient.data_ptr()
-        changes = None if gradient is None else points.new_empty((parts, *points.shape))
-        job.tiles_grad = None if changes is None else changes.data_ptr()
-        if in_threads("sceneparse_transposed_loss", job, parts):
-            return None
-        total += sums.sum()
-        if gradient is not None and changes is not None:
-            gradient.flatten(1, 3)[:, chosen] = changes.sum(0)
+        job.scores_grad = None if gradients is None else gradients[first:].data_ptr()
+    if in_threads("sceneparse_transposed_loss", jobs, parts):
+        return None
     return Gradients(
-        total.float(),
-        None if gradient is None else _from_points(gradient, scores.shape),
+        sums.sum().float(),
+        None if gradients is None else _unframed(gradients.sum(0), scores.shape),
         kernel_gradient,
     )
 
@@ -145,94 +148,72 @@ def labels(
     """
     dtype = torch.uint8 if kernel.shape[1] * groups <= 256 else torch.int32
     found = torch.empty((len(scores), *size_hw), dtype=dtype)
-    points, places = _tiles(scores)
+    framed = _framed(scores, size_hw, offset, kernel.shape[2] // 2)
     kernel = kernel.contiguous()
-    job, parts = _job(points.flatten(1, 3), places, kernel, found, offset, groups)
-    return None if in_threads("sceneparse_transposed_labels", job, parts) else found
+    places = _places(torch.ones(found.shape, dtype=torch.bool), kernel.shape[2] // 2)
+    jobs = _jobs(framed, places, kernel, found, offset, groups)
+    status = in_threads("sceneparse_transposed_labels", jobs, len(jobs) * jobs[0].parts)
+    return None if status else found
 
 
-def _job(
-    points: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset: int, groups: int
-) -> tuple[_Job, int]:
-    """What loss and labels have in common, and the number of parts."""
+def _jobs(
+    framed: Tensor, places: Tensor, kernel: Tensor, labels: Tensor, offset: int, groups: int
+) -> ctypes.Array[_Job]:
+    """What loss and labels have in common."""
     factor, apart = kernel.shape[2] // 2, groups > 1
     channels, classes = (1, groups) if apart else kernel.shape[:2]
-    phases = 1 if apart else _together(factor, classes)
-    parts = min(PARTS, factor**2 // phases)
-    job = _Job(
-        tiles=points.data_ptr(),
-        places=places.data_ptr(),
-        kernel=kernel.data_ptr(),
-        n_tiles=len(places),
-        channels=channels,
-        classes=classes,
-        deep=points.shape[-1],
-        wide=phases * classes + -phases * classes % _LANES,
-        factor=factor,
-        phases=phases,
-        apart=apart,
-        parts=parts,
-        offset=offset,
-        height=labels.shape[1],
-        width=labels.shape[2],
-        labels=labels.data_ptr(),
-        label_bytes=labels.element_size(),
-    )
-    return job, parts
+    intervals = _intervals(offset, factor)
+    jobs = (_Job * len(intervals) ** 2)()
+    for job, (y, x) in zip(jobs, product(intervals, intervals), strict=True):
+        phases = 1 if apart else _together(y.number * x.number, classes)
+        wide = phases * classes + -phases * classes % _LANES
+        job.scores, job.places, job.kernel = framed.data_ptr(), places.data_ptr(), kernel.data_ptr()
+        job.batch, job.frame_h, job.frame_w, job.deep = framed.shape
+        job.n_tiles, job.at_once, job.channels, job.classes = len(places), TILES, channels, classes
+        job.wide, job.factor, job.phases, job.apart = wide, factor, phases, apart
+        job.first_y, job.high, job.cell_y = y
+        job.first_x, job.across, job.cell_x = x
+        job.offset, job.height, job.width = offset, *labels.shape[1:]
+        job.labels, job.label_bytes = labels.data_ptr(), labels.element_size()
+    most_groups = max(job.high * job.across // job.phases for job in jobs)
+    for job in jobs:
+        job.parts = min(max(1, PARTS // len(jobs)), most_groups)
+    return jobs
 
 
-def _tiles(scores: Tensor) -> _Tiles:
-    """Scores (B, C, h, w), with a frame of zeros, at the points."""
+def _intervals(offset: int, factor: int) -> list[_Interval]:
+    """The phases of one side by the first cell that they have in the picture."""
+    cell, phase = divmod(offset, factor)
+    later = [_Interval(0, phase, cell + 1)] if phase else []
+    return [_Interval(phase, factor - phase, cell), *later]
+
+
+def _framed(scores: Tensor, size_hw: Sequence[int], offset: int, factor: int) -> Tensor:
+    """Scores (B, C, h, w) as (B, rows, columns, C in whole vectors), with zeros before and after."""
     batch, channels, h, w = scores.shape
-    rows, columns = h // _SIDE + 1, w // _SIDE + 1  # tiles of h + 1 by w + 1 cells
-    deep = channels + -channels % _LANES
-    framed = scores.new_zeros(batch, _SIDE * rows + 1, _SIDE * columns + 1, deep)
+    # Row j of the frame is the first of cell j; the last tile has SIDE cells and one score more.
+    last = [-(-offset // factor) + _SIDE * -(-n // (_SIDE * factor)) for n in size_hw]
+    rows, columns = max(h, last[0]) + 1, max(w, last[1]) + 1
+    framed = scores.new_zeros(batch, rows, columns, channels + -channels % _LANES)
     framed[:, 1 : h + 1, 1 : w + 1, :channels] = scores.permute(0, 2, 3, 1)
-    points = scores.new_empty(_POINTS, batch, rows, columns, deep)
-    for y, row in enumerate(_four([framed[:, taken] for taken in _every_third(rows)])):
-        for x, point in enumerate(_four([row[:, :, taken] for taken in _every_third(columns)])):
-            points[4 * y + x] = point
-    every = (torch.arange(batch), _SIDE * torch.arange(rows), _SIDE * torch.arange(columns))
-    return _Tiles(points, torch.cartesian_prod(*every).int().contiguous())
+    return framed
 
 
-def _from_points(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """The way back of :func:`_tiles` for gradients."""
-    _, batch, rows, columns, deep = gradient.shape
-    framed = gradient.new_zeros(batch, _SIDE * rows + 1, _SIDE * columns + 1, deep)
-    lines = _four_back(gradient.unflatten(0, (4, 4)).unbind())
-    for line, y in zip(lines, _every_third(rows), strict=True):
-        for change, x in zip(_four_back(line.unbind()), _every_third(columns), strict=True):
-            framed[:, y, x] += change
-    return framed[:, 1 : shape[2] + 1, 1 : shape[3] + 1, : shape[1]].permute(0, 3, 1, 2).contiguous()
+def _unframed(gradient: Tensor, shape: torch.Size) -> Tensor:
+    """The way back of :func:`_framed` for gradients."""
+    return gradient[:, 1 : shape[2] + 1, 1 : shape[3] + 1, : shape[1]].permute(0, 3, 1, 2).contiguous()
 
 
-def _every_third(tiles: int) -> list[slice]:
-    """The first, second, third and fourth scores of all tiles along one side."""
-    return [slice(first, first + _SIDE * (tiles - 1) + 1, _SIDE) for first in range(4)]
+def _places(counted: Tensor, factor: int) -> Tensor:
+    """Tiles with a pixel that counts: int32 (N, 3), image, row and column of the first cell."""
+    batch, height, width = counted.shape
+    side = _SIDE * factor
+    whole = F.pad(counted, (0, -width % side, 0, -height % side))
+    any_counts = whole.view(batch, -(-height // side), side, -1, side).any(4).any(2)
+    return (any_counts.nonzero() * torch.tensor([1, _SIDE, _SIDE])).int().contiguous()
 
 
-def _four(scores: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Four neighbours along one side at the points 0, 1, -1 and infinity."""
-    a, b, c, d = scores
-    return a - c, b + c, c - b, d - b
-
-
-def _four_back(gradient: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The way back of :func:`_four`."""
-    a, b, c, d = gradient
-    return a, b - c - d, b + c - a, d
-
-
-def _with_any(counted: Tensor, tiles_hw: Sequence[int], offset: int, factor: int) -> Tensor:
-    """Whether a tile has a pixel that counts (B, rows, columns)."""
-    _, height, width = counted.shape
-    rows, columns = (n * _SIDE * factor for n in tiles_hw)
-    whole = F.pad(counted, (offset, columns - offset - width, offset, rows - offset - height))
-    return whole.view(len(counted), tiles_hw[0], -1, tiles_hw[1], _SIDE * factor).any(4).any(2)
-
-
-def _together(factor: int, classes: int) -> int:
-    """Phases of a row that make enough columns together; their number divides f."""
-    fitting = [n for n in range(1, factor + 1) if factor % n == 0]
-    return next((n for n in fitting if n * classes >= ENOUGH_COLUMNS), factor)
+def _together(phases: int, classes: int) -> int:
+    """So many phases make enough columns together; their number divides that of all."""
+    fitting = [n for n in range(1, phases + 1) if phases % n == 0]
+    return next((n for n in fitting if n * classes >= ENOUGH_COLUMNS), phases)

@@ -26,7 +26,15 @@ SOURCES = tuple(
 )
 HEADERS = tuple(
     Path(__file__).with_name(name)
-    for name in ("vectors.h", "exponential.h", "products.h", "bilinear.h", "threads.h", "winograd.h")
+    for name in (
+        "vectors.h",
+        "exponential.h",
+        "products.h",
+        "filtering.h",
+        "bilinear.h",
+        "threads.h",
+        "winograd.h",
+    )
 )
 
 FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", "-pthread")

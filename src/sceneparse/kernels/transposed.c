@@ -3,23 +3,24 @@
 
    Stride f, kernel 2f: every output pixel is made from 2x2 scores, and all pixels at the same place (phase)
    of their f x f cell by the same weights. So for a phase, the logits of the cells are a 2x2 convolution of
-   the scores. Nine cells (a tile) are made together by minimal filtering (Winograd; Lavin and Gray 2016; here
-   F(3x3, 2x2) with the points 0, 1, -1 and infinity): 16 products in place of 36, and as many in each
-   gradient.
+   the scores. Sixteen cells (a tile) are made together by minimal filtering (filtering.h).
 
-   C channels, K classes; a group is some phases side by side, a plane one of the 16 points. One call does
-   some of the groups with all tiles; calls do not share memory that they write, and the kernel's gradient is
-   theirs alone, so any number of threads gives the same bits. */
+   The picture begins within a cell. Of the phases before that place it has the next cell first: each side
+   has one or two intervals of phases with the same first cell, and a job is the phases of one interval of
+   rows and one of columns. So the tiles of every phase begin at the border of the picture, and 28 cells of
+   each are seven tiles.
+
+   C channels, K classes; a group is some phases side by side, a plane one of the 25 points. One call does
+   some of the groups of a job with all tiles; calls do not share memory that they write, and the kernel's
+   gradient is theirs alone, so any number of threads gives the same bits. */
 
 #include "exponential.h"
-#include "products.h"
+#include "filtering.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 
-#define POINTS 16
-#define CELLS 9
 #define BLOCK 132    /* tiles whose logits are kept at a time */
 #define ROWS 12      /* of a matrix product, at full speed */
 #define LINE 64      /* bytes */
@@ -28,31 +29,38 @@
 enum { FINE = 0, NO_MEMORY = 1, NOT_FINITE = 2 };
 
 typedef struct {
-    const float *tiles;    /* (16, N, deep): scores at the 16 points, 0 beyond C */
-    const int32_t *places; /* (N, 3): image, row and column of the first cell */
-    const float *kernel;   /* (C, K, 2f, 2f); apart: (1, K, 2f, 2f), C = 1 and tiles of K */
-    int64_t n_tiles, channels, classes, deep, wide;
-    int64_t factor, phases; /* f, phases of a group */
-    int64_t apart;          /* every class is upsampled by itself; groups are of one phase */
-    int64_t parts, offset, height, width;
-    void *labels;           /* (B, H, W): int32, -1 where they do not count; written by the arg-max */
-    int64_t label_bytes;    /* of the arg-max */
-    const float *weights;   /* (K) of the classes */
-    const float *spread;    /* (K up to whole vectors) what smoothing takes from every pixel, or null */
-    float own, share;       /* 1 - smoothing; sum of spread */
-    float *tiles_grad;      /* (parts, 16, N, deep), or null */
-    float *kernel_grad;     /* like kernel, added to; or null */
-    double *sums;           /* (parts): loss */
+    const float *scores;   /* (B, frame_h, frame_w, deep): one row and column of zeros first; 0 beyond C */
+    const int32_t *places; /* (N, 3) tiles: image, row and column of the first cell, of those of the job */
+    const float *kernel;   /* (C, K, 2f, 2f); apart: (1, K, 2f, 2f), C = 1 and scores of K */
+    int64_t batch, frame_h, frame_w;
+    int64_t n_tiles, at_once; /* N; tiles that are taken to the points at a time */
+    int64_t channels, classes, deep, wide;
+    int64_t factor;                         /* f */
+    int64_t phases;                         /* of a group */
+    int64_t first_y, first_x, high, across; /* the job's phases: first row and column, rows and columns */
+    int64_t cell_y, cell_x;                 /* its first cell */
+    int64_t apart;                          /* every class is upsampled by itself; groups are of one phase */
+    int64_t parts, offset, height, width;   /* parts: calls for each job */
+    void *labels;         /* (B, H, W): int32, -1 where they do not count; written by the arg-max */
+    int64_t label_bytes;  /* of the arg-max */
+    const float *weights; /* (K) of the classes */
+    const float *spread;  /* (K up to whole vectors) what smoothing takes from every pixel, or null */
+    float own, share;     /* 1 - smoothing; sum of spread */
+    float *scores_grad;   /* (parts, B, frame_h, frame_w, deep), or null */
+    float *kernel_grad;   /* like kernel, added to; or null */
+    double *sums;         /* (parts): loss */
 } Upsampled;
 
 typedef struct {
-    float *weights;  /* (groups, 2, 2, C, wide): the part's, lower right first; in the end their gradient */
-    float *forward;  /* (16, C, wide): those of a group at the points */
-    float *backward; /* (16, wide, deep): the same turned */
-    float *change;   /* (16, C, wide): their gradient */
-    float *logits;   /* (16, BLOCK, wide) at the points, then their gradient */
-    float *cells;    /* (9, K up to whole vectors): of one tile and phase */
-    float *turned;   /* (2, 2, wide, deep) */
+    float *weights;    /* (groups, 2, 2, C, wide): the part's, lower right first; in the end their gradient */
+    float *forward;    /* (25, C, wide): those of a group at the points */
+    float *backward;   /* (25, wide, deep): the same turned */
+    float *change;     /* (25, C, wide): their gradient */
+    float *logits;     /* (25, BLOCK, wide) at the points, then their gradient */
+    float *turned;     /* (2, 2, wide, deep) */
+    float *tiles;      /* (25, at_once, deep): scores at the points */
+    float *tiles_grad; /* the same of their gradient */
+    float *cells;      /* (16, K up to whole vectors): of one tile and phase */
     double sum;
     vec wrong; /* not 0 where a logit is not finite */
     void *memory;
@@ -60,117 +68,26 @@ typedef struct {
 
 static int make_work(Work *s, const Upsampled *job, int64_t groups) {
     int64_t line = LINE / (int64_t)sizeof(float), weights = job->channels * job->wide;
-    int64_t turned = job->apart ? 0 : job->wide * job->deep, cells = CELLS * (whole(job->classes) + line);
-    int64_t logits = POINTS * BLOCK * job->wide;
-    int64_t floats = (2 * POINTS + 4 * groups) * weights + logits + cells + (POINTS + 4) * turned + line;
+    int64_t most = job->n_tiles < job->at_once ? job->n_tiles : job->at_once;
+    int64_t turned = job->apart || !job->scores_grad ? 0 : job->wide * job->deep;
+    int64_t tiles = POINTS * most * job->deep;
+    struct { float **start; int64_t floats; } parts[] = {
+        {&s->weights, 4 * groups * weights}, {&s->forward, POINTS * weights},
+        {&s->backward, POINTS * turned}, {&s->change, job->kernel_grad ? POINTS * weights : 0},
+        {&s->logits, POINTS * BLOCK * job->wide + line}, {&s->turned, 4 * turned},
+        {&s->tiles, tiles}, {&s->tiles_grad, job->scores_grad ? tiles : 0},
+        {&s->cells, CELLS * (whole(job->classes) + line)}};
+    int64_t floats = line, n = sizeof parts / sizeof *parts;
     memset(s, 0, sizeof *s);
+    for (int64_t i = 0; i < n; i++) floats += (parts[i].floats + line - 1) / line * line;
     s->memory = malloc(sizeof(float) * (size_t)floats);
     if (!s->memory) return NO_MEMORY;
-    s->weights = (float *)(((uintptr_t)s->memory + LINE - 1) / LINE * LINE);
-    s->forward = s->weights + 4 * groups * weights;
-    s->change = s->forward + POINTS * weights;
-    s->logits = s->change + POINTS * weights;
-    s->backward = s->logits + logits;
-    s->turned = s->backward + POINTS * turned;
-    s->cells = s->turned + 4 * turned;
+    float *next = (float *)(((uintptr_t)s->memory + LINE - 1) / LINE * LINE);
+    for (int64_t i = 0; i < n; i++) {
+        *parts[i].start = next;
+        next += (parts[i].floats + line - 1) / line * line;
+    }
     return FINE;
-}
-
-/* ---- to the points and back ---- */
-
-/* Weights (2, 2, rows, row) to the points, by strips of columns (16, strips, rows, columns of a strip). */
-static void kernel_to_points(float *out, const float *in, int64_t rows, int64_t row, int64_t columns) {
-    int64_t corner = rows * row, plane = rows * whole(columns);
-    int vecs;
-    for (int64_t j = 0, left = whole(columns) / LANES; left > 0; left -= vecs, j += vecs * LANES) {
-        vecs = strip_of(left);
-        for (int64_t i = 0; i < rows; i++) {
-            for (int v = 0; v < vecs; v++) {
-                const float *from = in + i * row + j + v * LANES;
-                float *to = out + j * rows + (i * vecs + v) * LANES;
-                vec half[2][4];
-                for (int y = 0; y < 2; y++) {
-                    vec a = load(from + 2 * y * corner), b = load(from + (2 * y + 1) * corner);
-                    half[y][0] = a, half[y][1] = 0.5f * (a + b), half[y][2] = 0.5f * (a - b), half[y][3] = b;
-                }
-                for (int x = 0; x < 4; x++) {
-                    vec a = half[0][x], b = half[1][x];
-                    store(to + x * plane, a);
-                    store(to + (4 + x) * plane, 0.5f * (a + b));
-                    store(to + (8 + x) * plane, 0.5f * (a - b));
-                    store(to + (12 + x) * plane, b);
-                }
-            }
-        }
-    }
-}
-
-/* The way back of kernel_to_points for gradients (16, size) to (2, 2, size). */
-static void points_to_kernel(float *out, const float *in, int64_t size) {
-    for (int64_t i = 0; i < size; i += LANES) {
-        vec half[2][4];
-        for (int x = 0; x < 4; x++) {
-            vec b = load(in + (4 + x) * size + i), c = load(in + (8 + x) * size + i);
-            half[0][x] = load(in + x * size + i) + 0.5f * (b + c);
-            half[1][x] = load(in + (12 + x) * size + i) + 0.5f * (b - c);
-        }
-        for (int y = 0; y < 2; y++) {
-            vec *m = half[y];
-            float *to = out + 2 * y * size + i;
-            store(to, m[0] + 0.5f * (m[1] + m[2]));
-            store(to + size, m[3] + 0.5f * (m[1] - m[2]));
-        }
-    }
-}
-
-INLINE void four_to_three(vec *out, vec a, vec b, vec c, vec d) {
-    vec both = b + c;
-    out[0] = a + both, out[1] = b - c, out[2] = both + d;
-}
-
-/* Logits of the nine cells of a tile, for a phase, from those at the points; what is not finite shows. */
-static void to_cells(float *cells, const float *points, int64_t plane, int64_t classes, vec *wrong) {
-    int64_t row = whole(classes);
-    for (int64_t k = 0; k < classes; k += LANES) {
-        vec half[4][3], out[3];
-        for (int y = 0; y < 4; y++) {
-            const float *p = points + 4 * y * plane + k;
-            four_to_three(half[y], load(p), load(p + plane), load(p + 2 * plane), load(p + 3 * plane));
-        }
-        for (int x = 0; x < 3; x++) {
-            four_to_three(out, half[0][x], half[1][x], half[2][x], half[3][x]);
-            for (int y = 0; y < 3; y++) store(cells + (3 * y + x) * row + k, out[y]);
-        }
-    }
-    for (int i = 0; i < CELLS; i++) {
-        for (int64_t k = classes; k < row; k++) cells[i * row + k] = LEAST;
-        for (int64_t k = 0; k < row; k += LANES) *wrong += 0.0f * load(cells + i * row + k);
-    }
-}
-
-INLINE void three_to_four(vec *out, vec a, vec b, vec c) {
-    vec both = a + c;
-    out[0] = a, out[1] = both + b, out[2] = both - b, out[3] = c;
-}
-
-/* The way back of to_cells for gradients; classes that follow belong to the next phase and are left alone. */
-static void from_cells(float *points, const float *cells, int64_t plane, int64_t classes) {
-    int64_t row = whole(classes);
-    for (int64_t k = 0; k < classes; k += LANES) {
-        vec half[3][4], out[4];
-        for (int y = 0; y < 3; y++) {
-            const float *p = cells + 3 * y * row + k;
-            three_to_four(half[y], load(p), load(p + row), load(p + 2 * row));
-        }
-        for (int x = 0; x < 4; x++) {
-            three_to_four(out, half[0][x], half[1][x], half[2][x]);
-            for (int y = 0; y < 4; y++) {
-                float *to = points + (4 * y + x) * plane + k;
-                if (k + LANES <= classes) store(to, out[y]);
-                else memcpy(to, &out[y], sizeof(float) * (size_t)(classes - k));
-            }
-        }
-    }
 }
 
 /* ---- one pixel ---- */
@@ -215,31 +132,42 @@ static int32_t best_of(const float *logits, int64_t row) {
 
 /* Where the pixel of a cell of a tile lies among the labels; -1: outside. */
 static int64_t place_of(const Upsampled *job, const int32_t *place, int64_t phase, int cell) {
-    int64_t y = (place[1] + cell / 3) * job->factor + phase / job->factor - job->offset;
-    int64_t x = (place[2] + cell % 3) * job->factor + phase % job->factor - job->offset;
-    if (y < 0 || y >= job->height || x < 0 || x >= job->width) return -1;
+    int64_t row = job->cell_y + place[1] + cell / SIDE, column = job->cell_x + place[2] + cell % SIDE;
+    int64_t y = row * job->factor + job->first_y + phase / job->across - job->offset;
+    int64_t x = column * job->factor + job->first_x + phase % job->across - job->offset;
+    if (y >= job->height || x >= job->width) return -1;
     return (place[0] * job->height + y) * job->width + x;
 }
 
 /* ---- groups ---- */
 
+/* Logits of the cells of a tile, for a phase; what is not finite shows. */
+static void find_cells(Work *s, const float *points, int64_t plane, int64_t classes) {
+    int64_t row = whole(classes);
+    tile_to_cells(s->cells, row, points, plane, classes);
+    for (int i = 0; i < CELLS; i++) {
+        for (int64_t k = classes; k < row; k++) s->cells[i * row + k] = LEAST;
+        for (int64_t k = 0; k < row; k += LANES) s->wrong += 0.0f * load(s->cells + i * row + k);
+    }
+}
+
 static void loss_of_tile(const Upsampled *job, Work *s, float *points, int64_t plane, const int32_t *place,
                          int64_t phase) {
     int64_t row = whole(job->classes);
     float loss = 0;
-    to_cells(s->cells, points, plane, job->classes, &s->wrong);
+    find_cells(s, points, plane, job->classes);
     for (int i = 0; i < CELLS; i++) {
         int64_t at = place_of(job, place, phase, i);
         loss += pixel_loss(s->cells + i * row, job, at < 0 ? -1 : ((const int32_t *)job->labels)[at]);
     }
     s->sum += loss;
-    if (job->tiles_grad || job->kernel_grad) from_cells(points, s->cells, plane, job->classes);
+    if (job->scores_grad || job->kernel_grad) tile_from_cells(points, plane, s->cells, row, job->classes);
 }
 
 static void labels_of_tile(const Upsampled *job, Work *s, float *points, int64_t plane, const int32_t *place,
                            int64_t phase) {
     int64_t row = whole(job->classes);
-    to_cells(s->cells, points, plane, job->classes, &s->wrong);
+    find_cells(s, points, plane, job->classes);
     for (int i = 0; i < CELLS; i++) {
         int64_t at = place_of(job, place, phase, i);
         if (at < 0) continue;
@@ -251,17 +179,17 @@ static void labels_of_tile(const Upsampled *job, Work *s, float *points, int64_t
 
 typedef void (*TileTask)(const Upsampled *, Work *, float *, int64_t, const int32_t *, int64_t);
 
-/* Some tiles of one part. */
+/* Some of the tiles at the points. */
 typedef struct {
     int64_t first, n;
-    const float *tiles; /* the first, at the first point */
-    float *tiles_grad;
+    int64_t plane;         /* floats between two points of a tile */
+    const int32_t *places; /* of the first tile */
 } Block;
 
 /* Logits of a block at a point. */
 static void forward_at(const Upsampled *job, Work *s, const Block *b, int p) {
     int64_t columns = job->phases * job->classes;
-    const float *tiles = b->tiles + p * job->n_tiles * job->deep;
+    const float *tiles = s->tiles + p * b->plane + b->first * job->deep;
     float *logits = s->logits + p * b->n * job->wide;
     if (!job->apart) {
         const float *weights = s->forward + p * job->channels * whole(columns);
@@ -277,8 +205,9 @@ static void forward_at(const Upsampled *job, Work *s, const Block *b, int p) {
 /* What the gradient of the logits of a block at a point adds to those of weights and tiles. */
 static void backward_at(const Upsampled *job, Work *s, const Block *b, int p) {
     int64_t columns = job->phases * job->classes;
-    const float *tiles = b->tiles + p * job->n_tiles * job->deep, *logits = s->logits + p * b->n * job->wide;
-    float *grad = job->tiles_grad ? b->tiles_grad + p * job->n_tiles * job->deep : NULL;
+    int64_t at = p * b->plane + b->first * job->deep;
+    const float *tiles = s->tiles + at, *logits = s->logits + p * b->n * job->wide;
+    float *grad = job->scores_grad ? s->tiles_grad + at : NULL;
     float *change = s->change + p * job->channels * job->wide;
     if (!job->apart) {
         const float *weights = s->backward + p * columns * whole(job->channels);
@@ -305,7 +234,7 @@ static void do_block(const Upsampled *job, Work *s, TileTask task, int64_t group
     for (int64_t t = 0; t < b->n; t++)
         for (int64_t i = 0; i < job->phases; i++)
             task(job, s, s->logits + t * job->wide + i * job->classes, b->n * job->wide,
-                 job->places + 3 * (b->first + t), group * job->phases + i);
+                 b->places + 3 * t, group * job->phases + i);
     for (int p = 0; p < POINTS; p++) backward_at(job, s, b, p);
 }
 
@@ -319,7 +248,8 @@ INLINE void exchange_weights(const Upsampled *job, float *weights, int64_t first
             for (int64_t phase = first; phase < last; phase++) {
                 int64_t i = phase - first, group = i / job->phases;
                 float *to = weights + 4 * group * corner + c * job->wide + i % job->phases * classes;
-                int64_t from = (c * classes * 2 * f + f + phase / f) * 2 * f + f + phase % f;
+                int64_t y = f + job->first_y + phase / job->across, x = f + job->first_x + phase % job->across;
+                int64_t from = (c * classes * 2 * f + y) * 2 * f + x;
                 for (int64_t j = k; j < k + LANES && j < classes; j++) {
                     int64_t at = from + j * 4 * f * f;
                     int64_t places[4] = {at, at - f, at - 2 * f * f, at - 2 * f * f - f};
@@ -344,30 +274,52 @@ static void turn(float *out, const float *in, const Upsampled *job, int64_t colu
     }
 }
 
-static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t part, int64_t group,
-                     float *weights) {
+/* A group of phases, with n tiles that are at the points. */
+static void do_group(const Upsampled *job, Work *s, TileTask task, int64_t group, float *weights,
+                     const int32_t *places, int64_t n) {
     int64_t columns = job->phases * job->classes, size = job->channels * job->wide;
-    int64_t blocks = (job->n_tiles + BLOCK - 1) / BLOCK;
+    int64_t blocks = (n + BLOCK - 1) / BLOCK;
     kernel_to_points(s->forward, weights, job->channels, job->wide, columns);
-    if (job->tiles_grad && !job->apart) {
+    if (job->scores_grad && !job->apart) {
         turn(s->turned, weights, job, columns);
         kernel_to_points(s->backward, s->turned, columns, job->deep, job->channels);
     }
     if (job->kernel_grad) memset(s->change, 0, sizeof(float) * (size_t)(POINTS * size));
-    int64_t each = ((job->n_tiles + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
-    for (int64_t first = 0; first < job->n_tiles; first += each) {
-        int64_t left = job->n_tiles - first;
-        Block block = {.first = first, .n = left < each ? left : each};
-        block.tiles = job->tiles + first * job->deep;
-        if (job->tiles_grad)
-            block.tiles_grad = job->tiles_grad + (part * POINTS * job->n_tiles + first) * job->deep;
+    int64_t each = ((n + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
+    for (int64_t first = 0; first < n; first += each) {
+        int64_t left = n - first;
+        Block block = {first, left < each ? left : each, n * job->deep, places + 3 * first};
         do_block(job, s, task, group, &block);
     }
     if (job->kernel_grad) points_to_kernel(weights, s->change, size);
 }
 
+/* Where the scores of a tile begin. */
+static int64_t start_of(const Upsampled *job, const int32_t *place) {
+    int64_t y = job->cell_y + place[1], x = job->cell_x + place[2];
+    return ((place[0] * job->frame_h + y) * job->frame_w + x) * job->deep;
+}
+
+/* The groups first .. last - 1 with n tiles; grad: of all scores, added to, or null. */
+static void do_tiles(const Upsampled *job, Work *s, TileTask task, int64_t first, int64_t last,
+                     const int32_t *places, int64_t n, float *grad) {
+    int64_t size = 4 * job->channels * job->wide, plane = n * job->deep, row = job->frame_w * job->deep;
+    memset(s->weights, 0, sizeof(float) * (size_t)(size * (last - first)));
+    exchange_weights(job, s->weights, first * job->phases, last * job->phases, 0);
+    for (int64_t t = 0; t < n; t++)
+        tile_to_points(s->tiles + t * job->deep, plane, job->scores + start_of(job, places + 3 * t), row,
+                       job->deep);
+    if (grad) memset(s->tiles_grad, 0, sizeof(float) * (size_t)(POINTS * plane));
+    for (int64_t g = first; g < last; g++)
+        do_group(job, s, task, g, s->weights + (g - first) * size, places, n);
+    for (int64_t t = 0; grad && t < n; t++)
+        tile_from_points(grad + start_of(job, places + 3 * t), row, s->tiles_grad + t * job->deep, plane,
+                         job->deep);
+    if (job->kernel_grad) exchange_weights(job, s->weights, first * job->phases, last * job->phases, 1);
+}
+
 static int do_part(const Upsampled *job, int64_t part, TileTask task) {
-    int64_t groups = job->factor * job->factor / job->phases, size = 4 * job->channels * job->wide;
+    int64_t groups = job->high * job->across / job->phases;
     int64_t first = part * groups / job->parts, last = (part + 1) * groups / job->parts;
     Work s;
     if (make_work(&s, job, last - first)) return NO_MEMORY;
@@ -375,12 +327,13 @@ static int do_part(const Upsampled *job, int64_t part, TileTask task) {
     unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040); /* results below 1e-38 are 0: on some processors they cost 100 times more */
 #endif
-    int64_t grad = POINTS * job->n_tiles * job->deep;
-    if (job->tiles_grad) memset(job->tiles_grad + part * grad, 0, sizeof(float) * (size_t)grad);
-    memset(s.weights, 0, sizeof(float) * (size_t)(size * (last - first)));
-    exchange_weights(job, s.weights, first * job->phases, last * job->phases, 0);
-    for (int64_t g = first; g < last; g++) do_group(job, &s, task, part, g, s.weights + (g - first) * size);
-    if (job->kernel_grad) exchange_weights(job, s.weights, first * job->phases, last * job->phases, 1);
+    int64_t size = job->batch * job->frame_h * job->frame_w * job->deep;
+    float *grad = job->scores_grad ? job->scores_grad + part * size : NULL;
+    if (grad) memset(grad, 0, sizeof(float) * (size_t)size);
+    for (int64_t t = 0; first < last && t < job->n_tiles; t += job->at_once) {
+        int64_t n = job->n_tiles - t < job->at_once ? job->n_tiles - t : job->at_once;
+        do_tiles(job, &s, task, first, last, job->places + 3 * t, n, grad);
+    }
 #if defined(__SSE__)
     _mm_setcsr(mode);
 #endif
@@ -390,12 +343,12 @@ static int do_part(const Upsampled *job, int64_t part, TileTask task) {
     return status;
 }
 
-/* Loss of one part, and its gradients. */
-int sceneparse_transposed_loss(const Upsampled *job, int64_t part) {
-    return do_part(job, part, loss_of_tile);
+/* Loss of one part of one of several jobs with equally many, and its gradients. */
+int sceneparse_transposed_loss(const Upsampled *jobs, int64_t i) {
+    return do_part(jobs + i / jobs->parts, i % jobs->parts, loss_of_tile);
 }
 
-/* Labels of one part. */
-int sceneparse_transposed_labels(const Upsampled *job, int64_t part) {
-    return do_part(job, part, labels_of_tile);
+/* Labels of one part of one of several jobs with equally many. */
+int sceneparse_transposed_labels(const Upsampled *jobs, int64_t i) {
+    return do_part(jobs + i / jobs->parts, i % jobs->parts, labels_of_tile);
 }

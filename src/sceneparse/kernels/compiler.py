@@ -22,7 +22,16 @@ from sceneparse.files import user_cache
 
 SOURCES = tuple(
     Path(__file__).with_name(f"{name}.c")
-    for name in ("loss", "labels", "transposed", "pieces", "winograd", "winograd_gradient", "fourier")
+    for name in (
+        "loss",
+        "labels",
+        "transposed",
+        "pieces",
+        "winograd",
+        "winograd_gradient",
+        "fourier",
+        "fourier_gradient",
+    )
 )
 HEADERS = tuple(
     Path(__file__).with_name(name)
@@ -34,6 +43,7 @@ HEADERS = tuple(
         "bilinear.h",
         "threads.h",
         "winograd.h",
+        "fourier.h",
     )
 )
 

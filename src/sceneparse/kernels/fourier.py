@@ -6,8 +6,8 @@ for 49 cells. Transformed by 10 points each way the map is whole, and a convolut
 Larger maps are cut into tiles that give 4x4 cells each. The weights, 411 MB of them, are read once, as they
 are stored; oneDNN copies them into another order at each call.
 
-The C code is ``fourier.c``. The operator of ``torch.ops.sceneparse`` is registered when this module is
-imported.
+The C code is in ``fourier.c`` and ``fourier_gradient.c``. The operator of ``torch.ops.sceneparse`` is
+registered when this module is imported.
 
 Shapes: B batch, C channels in, K channels out, H,W map, T tiles, F = 52 frequencies.
 """
@@ -35,7 +35,7 @@ CHANNELS = 16
 
 
 class _Job(ctypes.Structure):
-    """``Fourier`` of fourier.c."""
+    """``Fourier`` of fourier.h."""
 
     _fields_ = (
         ("parallel", ctypes.c_void_p),
@@ -196,7 +196,7 @@ def _cells(spectra: Tensor, batch: int, rows: _Axis, columns: _Axis) -> Tensor:
 
 
 def _frequencies() -> list[tuple[int, int]]:
-    """The 52 frequencies (u, v) of which the others are conjugates, in the order of fourier.c."""
+    """The 52 frequencies (u, v) of which the others are conjugates, in the order of fourier.h."""
     half = POINTS // 2
     found = []
     for u in range(half + 1):

@@ -170,8 +170,19 @@ def _axis(size: int, padding: int) -> _Axis:
     return _Axis(-(-(size + 2 * padding - SIZE + 1) // valid), -padding, SIZE // 2, valid)
 
 
+def _points(rows: _Axis, columns: _Axis) -> Tensor:
+    """Which of the 10 x 10 points of a tile are cells of the output."""
+    points = torch.arange(POINTS**2).view(POINTS, POINTS)
+    points = points[rows.first : rows.first + rows.cells, columns.first : columns.first + columns.cells]
+    return points.flatten()
+
+
 def _spectra(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     """A map (B, C, H, W) to (2F, T, C) with T = B times rows of tiles times columns of tiles."""
+    if rows.first == columns.first == 0:  # whole maps: the other points are zeros
+        tiles = x.permute(2, 3, 0, 1).reshape(x.shape[2] * x.shape[3], -1)
+        spectra = _transforms()[0][:, _points(rows, columns)] @ tiles
+        return spectra.view(2 * len(_frequencies()), *x.shape[:2])
     bounds = [(axis, axis.start + (axis.tiles - 1) * axis.cells + POINTS) for axis in (columns, rows)]
     padding = [
         p
@@ -186,10 +197,9 @@ def _spectra(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
 
 def _cells(spectra: Tensor, batch: int, rows: _Axis, columns: _Axis) -> Tensor:
     """Spectra (T, K, 2F) to a map (B, H', W', K) of whole tiles."""
-    kept = torch.arange(POINTS**2).view(POINTS, POINTS)
-    kept = kept[rows.first : rows.first + rows.cells, columns.first : columns.first + columns.cells]
-    cells = _transforms()[1][kept.flatten()] @ spectra.mT  # (T, cells, K)
-    cells = cells.view(batch, rows.tiles, columns.tiles, rows.cells, columns.cells, -1)
+    # This way round the gradient of the spectra comes as fourier.h wants it.
+    cells = (spectra @ _transforms()[1][_points(rows, columns)].T).mT  # (T, cells, K)
+    cells = cells.reshape(batch, rows.tiles, columns.tiles, rows.cells, columns.cells, -1)
     return cells.transpose(2, 3).reshape(
         batch, rows.tiles * rows.cells, columns.tiles * columns.cells, spectra.shape[1]
     )

@@ -106,6 +106,15 @@ def test_a_large_picture():
     compare(scores, kernel, labels, offset=1)
 
 
+@pytest.mark.parametrize(
+    ("side", "cells"), [(4, (28, 28)), (4, (7, 16)), (3, (9, 9)), (3, (29, 29)), (3, (3, 6))]
+)
+def test_tiles_of_the_fewest_products(side, cells):
+    for less in (0, 7):
+        assert compiled_transposed._side([8 * n - less for n in cells], 8) == side
+
+
+@pytest.mark.parametrize("side", ["chosen", 3, 4])
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("groups", [1, 6], ids=["full", "per class"])
 @pytest.mark.parametrize(
@@ -119,8 +128,10 @@ def test_a_large_picture():
         (4, 17, (1, 35)),
     ],
 )
-def test_where_tiles_begin_and_end(factor, offset, size_hw, groups):
-    """Tiles are four cells each way, from the picture's border on: whole ones, and one cell more or less."""
+def test_where_tiles_begin_and_end(factor, offset, size_hw, groups, side, monkeypatch):
+    """Tiles are four or three cells each way, from the border on: whole ones, and one cell more or less."""
+    if side != "chosen":
+        monkeypatch.setattr(compiled_transposed, "_side", lambda size_hw, factor: side)
     compare(*sample(factor, size_hw, low_hw=(8, 13), groups=groups), offset=offset, groups=groups)
 
 
@@ -141,7 +152,7 @@ def test_errors_are_those_of_float32():
 def test_only_tiles_that_count_are_computed():
     counted = torch.zeros(2, 70, 40, dtype=torch.bool)
     counted[0, 31, 31] = counted[1, 64, 39] = True
-    places = compiled_transposed._places(counted, 8)
+    places = compiled_transposed._places(counted, 8, 4)
     assert places.tolist() == [[0, 0, 0], [1, 8, 4]]
 
 

@@ -1,7 +1,7 @@
 """Loss and labels of scores upsampled by a learned transposed convolution, by the C code in ``transposed.c``.
 
-Shapes: B batch, C channels, K classes, h,w scores, H,W labels, f stride, N tiles of 4x4 cells for each phase,
-which are 4f x 4f pixels (``transposed.py`` says what cells and phases are).
+Shapes: B batch, C channels, K classes, h,w scores, H,W labels, f stride, N tiles of 4x4 or 3x3 cells for each
+phase, which are as many times f x f pixels (``transposed.py`` says what cells and phases are).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ TILES = 512
 ENOUGH_COLUMNS = 96
 """With so many, matrix products run at full speed; phases of few classes are taken together."""
 
-_SIDE = 4
 _LANES = 16
 """Rows are as long as whole vectors of any processor."""
 
@@ -107,10 +106,11 @@ def loss(
     labels = target.labels.to(torch.int32).masked_fill_(~counted, -1).contiguous()
     weights = scores.new_ones(classes) if target.class_weights is None else target.class_weights.contiguous()
     spread = F.pad(weights * (target.smoothing / classes), (0, -classes % _LANES))
-    framed = _framed(scores, labels.shape[1:], offset, factor)
+    side = _side(labels.shape[1:], factor)
+    framed = _framed(scores, labels.shape[1:], offset, factor, side)
     kernel = kernel.contiguous()
     kernel_gradient = torch.zeros_like(kernel) if of_kernel else None
-    places = _places(counted, factor)
+    places = _places(counted, factor, side)
     jobs = _jobs(framed, places, kernel, labels, offset, groups)
     parts = len(jobs) * jobs[0].parts
     sums = torch.zeros(parts, dtype=torch.float64)
@@ -122,7 +122,7 @@ def loss(
         job.spread = spread.data_ptr() if target.smoothing else None
         job.kernel_grad = None if kernel_gradient is None else kernel_gradient.data_ptr()
         job.scores_grad = None if gradients is None else gradients[first:].data_ptr()
-    if in_threads("sceneparse_transposed_loss", jobs, parts):
+    if in_threads(f"sceneparse_transposed_loss_{side}", jobs, parts):
         return None
     return Gradients(
         sums.sum().float(),
@@ -148,11 +148,13 @@ def labels(
     """
     dtype = torch.uint8 if kernel.shape[1] * groups <= 256 else torch.int32
     found = torch.empty((len(scores), *size_hw), dtype=dtype)
-    framed = _framed(scores, size_hw, offset, kernel.shape[2] // 2)
+    factor = kernel.shape[2] // 2
+    side = _side(size_hw, factor)
+    framed = _framed(scores, size_hw, offset, factor, side)
     kernel = kernel.contiguous()
-    places = _places(torch.ones(found.shape, dtype=torch.bool), kernel.shape[2] // 2)
+    places = _places(torch.ones(found.shape, dtype=torch.bool), factor, side)
     jobs = _jobs(framed, places, kernel, found, offset, groups)
-    status = in_threads("sceneparse_transposed_labels", jobs, len(jobs) * jobs[0].parts)
+    status = in_threads(f"sceneparse_transposed_labels_{side}", jobs, len(jobs) * jobs[0].parts)
     return None if status else found
 
 
@@ -181,6 +183,15 @@ def _jobs(
     return jobs
 
 
+def _side(size_hw: Sequence[int], factor: int) -> int:
+    """Cells of a side of a tile: 3 or 4, by the number of products; 3 has the fewer sums."""
+    products = {}
+    for side in (3, 4):
+        rows, columns = (-(-n // (side * factor)) for n in size_hw)
+        products[side] = rows * columns * (side + 1) ** 2
+    return 3 if products[3] <= products[4] else 4
+
+
 def _intervals(offset: int, factor: int) -> list[_Interval]:
     """The phases of one side by the first cell that they have in the picture."""
     cell, phase = divmod(offset, factor)
@@ -188,11 +199,11 @@ def _intervals(offset: int, factor: int) -> list[_Interval]:
     return [_Interval(phase, factor - phase, cell), *later]
 
 
-def _framed(scores: Tensor, size_hw: Sequence[int], offset: int, factor: int) -> Tensor:
+def _framed(scores: Tensor, size_hw: Sequence[int], offset: int, factor: int, side: int) -> Tensor:
     """Scores (B, C, h, w) as (B, rows, columns, C in whole vectors), with zeros before and after."""
     batch, channels, h, w = scores.shape
-    # Row j of the frame is the first of cell j; the last tile has SIDE cells and one score more.
-    last = [-(-offset // factor) + _SIDE * -(-n // (_SIDE * factor)) for n in size_hw]
+    # Row j of the frame is the first of cell j; the last tile has one score more than cells.
+    last = [-(-offset // factor) + side * -(-n // (side * factor)) for n in size_hw]
     rows, columns = max(h, last[0]) + 1, max(w, last[1]) + 1
     framed = scores.new_zeros(batch, rows, columns, channels + -channels % _LANES)
     framed[:, 1 : h + 1, 1 : w + 1, :channels] = scores.permute(0, 2, 3, 1)
@@ -204,13 +215,13 @@ def _unframed(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient[:, 1 : shape[2] + 1, 1 : shape[3] + 1, : shape[1]].permute(0, 3, 1, 2).contiguous()
 
 
-def _places(counted: Tensor, factor: int) -> Tensor:
+def _places(counted: Tensor, factor: int, side: int) -> Tensor:
     """Tiles with a pixel that counts: int32 (N, 3), image, row and column of the first cell."""
     batch, height, width = counted.shape
-    side = _SIDE * factor
-    whole = F.pad(counted, (0, -width % side, 0, -height % side))
-    any_counts = whole.view(batch, -(-height // side), side, -1, side).any(4).any(2)
-    return (any_counts.nonzero() * torch.tensor([1, _SIDE, _SIDE])).int().contiguous()
+    pixels = side * factor
+    whole = F.pad(counted, (0, -width % pixels, 0, -height % pixels))
+    any_counts = whole.view(batch, -(-height // pixels), pixels, -1, pixels).any(4).any(2)
+    return (any_counts.nonzero() * torch.tensor([1, side, side])).int().contiguous()
 
 
 def _together(phases: int, classes: int) -> int:

@@ -26,6 +26,7 @@ SOURCES = tuple(
         "loss",
         "labels",
         "transposed",
+        "transposed3",
         "pieces",
         "winograd",
         "winograd_gradient",

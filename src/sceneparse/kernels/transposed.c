@@ -3,16 +3,17 @@
 
    Stride f, kernel 2f: every output pixel is made from 2x2 scores, and all pixels at the same place (phase)
    of their f x f cell by the same weights. So for a phase, the logits of the cells are a 2x2 convolution of
-   the scores. Sixteen cells (a tile) are made together by minimal filtering (filtering.h).
+   the scores. A square of cells (a tile) is made together by minimal filtering (filtering.h): 4x4, or 3x3
+   where transposed3.c includes this file.
 
    The picture begins within a cell. Of the phases before that place it has the next cell first: each side
    has one or two intervals of phases with the same first cell, and a job is the phases of one interval of
    rows and one of columns. So the tiles of every phase begin at the border of the picture, and 28 cells of
-   each are seven tiles.
+   each are seven tiles of four.
 
-   C channels, K classes; a group is some phases side by side, a plane one of the 25 points. One call does
-   some of the groups of a job with all tiles; calls do not share memory that they write, and the kernel's
-   gradient is theirs alone, so any number of threads gives the same bits. */
+   C channels, K classes; a group is some phases side by side, a plane one of the points. One call does some
+   of the groups of a job with all tiles; calls do not share memory that they write, and the kernel's gradient
+   is theirs alone, so any number of threads gives the same bits. */
 
 #include "exponential.h"
 #include "filtering.h"
@@ -53,14 +54,14 @@ typedef struct {
 
 typedef struct {
     float *weights;    /* (groups, 2, 2, C, wide): the part's, lower right first; in the end their gradient */
-    float *forward;    /* (25, C, wide): those of a group at the points */
-    float *backward;   /* (25, wide, deep): the same turned */
-    float *change;     /* (25, C, wide): their gradient */
-    float *logits;     /* (25, BLOCK, wide) at the points, then their gradient */
+    float *forward;    /* (POINTS, C, wide): those of a group at the points */
+    float *backward;   /* (POINTS, wide, deep): the same turned */
+    float *change;     /* (POINTS, C, wide): their gradient */
+    float *logits;     /* (POINTS, BLOCK, wide) at the points, then their gradient */
     float *turned;     /* (2, 2, wide, deep) */
-    float *tiles;      /* (25, at_once, deep): scores at the points */
+    float *tiles;      /* (POINTS, at_once, deep): scores at the points */
     float *tiles_grad; /* the same of their gradient */
-    float *cells;      /* (16, K up to whole vectors): of one tile and phase */
+    float *cells;      /* (CELLS, K up to whole vectors): of one tile and phase */
     double sum;
     vec wrong; /* not 0 where a logit is not finite */
     void *memory;
@@ -248,7 +249,8 @@ INLINE void exchange_weights(const Upsampled *job, float *weights, int64_t first
             for (int64_t phase = first; phase < last; phase++) {
                 int64_t i = phase - first, group = i / job->phases;
                 float *to = weights + 4 * group * corner + c * job->wide + i % job->phases * classes;
-                int64_t y = f + job->first_y + phase / job->across, x = f + job->first_x + phase % job->across;
+                int64_t y = f + job->first_y + phase / job->across;
+                int64_t x = f + job->first_x + phase % job->across;
                 int64_t from = (c * classes * 2 * f + y) * 2 * f + x;
                 for (int64_t j = k; j < k + LANES && j < classes; j++) {
                     int64_t at = from + j * 4 * f * f;
@@ -343,12 +345,15 @@ static int do_part(const Upsampled *job, int64_t part, TileTask task) {
     return status;
 }
 
+#define NAME_OF(what, side) sceneparse_transposed_##what##_##side
+#define NAME(what, side) NAME_OF(what, side)
+
 /* Loss of one part of one of several jobs with equally many, and its gradients. */
-int sceneparse_transposed_loss(const Upsampled *jobs, int64_t i) {
+int NAME(loss, SIDE)(const Upsampled *jobs, int64_t i) {
     return do_part(jobs + i / jobs->parts, i % jobs->parts, loss_of_tile);
 }
 
 /* Labels of one part of one of several jobs with equally many. */
-int sceneparse_transposed_labels(const Upsampled *jobs, int64_t i) {
+int NAME(labels, SIDE)(const Upsampled *jobs, int64_t i) {
     return do_part(jobs + i / jobs->parts, i % jobs->parts, labels_of_tile);
 }

@@ -219,5 +219,7 @@ int sceneparse_fourier_maps(const Fourier *job) { return gradient(job, maps_piec
 
 /* Gradient of the weights. */
 int sceneparse_fourier_weights(const Fourier *job) {
+    /* Often fresh memory, whose small pages would cost more than all the rest. */
+    large_pages(job->out, sizeof(float) * 49 * (size_t)(job->in * job->outs));
     return gradient(job, weights_piece, parts(job->in, WIDE) * parts(job->outs, PIECE));
 }

@@ -183,7 +183,8 @@ def test_all_wrong_files_are_named_at_once(tmp_path):
 
     with pytest.raises(FaultsError, match="3 faults in the data") as caught:
         evaluate(Counting(dataset.labels), dataset)
-    assert len(predicted) == 1, "nothing is predicted after the first wrong file"
+    # With several threads the second file may be found wrong before the first is predicted.
+    assert len(predicted) <= 1, "nothing is predicted after the first wrong file"
     for said in ("8 (1 pixel)", "mask is 2 x 2", "its image 2 x 1", "is empty", "2.png", "3.png", "4.png"):
         assert said in str(caught.value)
     numbers, _ = evaluate(Counting(dataset.labels), dataset, skip_bad=True)

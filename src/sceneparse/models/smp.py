@@ -35,9 +35,13 @@ NOT_ARGUMENTS = ("encoder_name", "encoder_weights", "in_channels", "classes", "a
 """Arguments of smp's classes that are said otherwise or have no place here: logits need no activation, and
 there are no labels of whole images."""
 
-
 OTHER_ARGUMENTS = ("img_size", "dynamic_img_size", "decoder_use_batchnorm", "psp_use_batchnorm")
 """Arguments that smp passes on to timm, or takes from older checkpoints."""
+
+_REFUSALS = (ValueError, KeyError, TypeError, RuntimeError, AssertionError)
+"""How smp and timm refuse hundreds of encoders, each in its own way (NotImplementedError is a RuntimeError).
+Each of them becomes an InputError that keeps its cause.
+"""
 
 
 class SmpNetwork(Network):
@@ -230,7 +234,7 @@ def create_smp(
                 return create()
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, NotImplementedError, RuntimeError, AssertionError) as error:
+    except _REFUSALS as error:
         raise InputError(
             f"segmentation_models.pytorch does not make {arch} on {encoder!r}: {_first_line(error)}",
             where="model name",
@@ -284,7 +288,7 @@ def _parameters_in_use(network: SmpNetwork, name: str) -> set[str]:
         expected, found = (2, network.num_classes, height, width), tuple(logits.shape)
         if found != expected:
             raise ValueError(f"logits of shape {found}, expected {expected}")
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError, TypeError) as error:
+    except _REFUSALS as error:
         raise InputError(
             f"{name} does not take an image of {height}x{width}: {_first_line(error)}",
             where="model name",

@@ -2,7 +2,7 @@
 
     python benchmarks/end_to_end.py [--data ../shared/data/camvid] [--model RUN] [--steps 40] [--photos 20]
 
-Train: recipe camvid-cpu for so many steps, from the start of the process to its end, with check, pixel
+Train: recipe camvid-small for so many steps, from the start of the process to its end, with check, pixel
 cache, one evaluation of the 101 validation images, checkpoint and report; images a second of all that time
 and of the steps alone, and the share of the steps' time that was spent waiting for data. Predict: photos of
 the validation split in one process, random weights of the same network (or --model), seconds a photo with
@@ -52,7 +52,7 @@ def run(*arguments: str) -> float:
 def train(data: Path, steps: int, work: Path) -> dict[str, Any]:
     out = work / "run"
     wall = run(
-        *("train", str(data), "--out", str(out), "--recipe", "camvid-cpu", "--steps", str(steps)),
+        *("train", str(data), "--out", str(out), "--recipe", "camvid-small", "--steps", str(steps)),
         *("--device", "cpu", "--set", f"eval_every={steps}", "--set", f"data.cache={work / 'cache'}"),
     )
     with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:

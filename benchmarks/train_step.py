@@ -11,7 +11,7 @@ weights: loss and gradients of two pictures without dropout are compared with th
 the norm of each parameter's gradient. Rounding that moves a maximum or a sign in the network is most of it.
 Parts are those of one profiled step; the ceiling is that of direct convolution (ceilings.py), which a network
 with fast convolutions may exceed. Memory is the most that the process held in steps, beyond what it held
-before the network was built. Without --model: the contract's case and the network of the recipe camvid-cpu.
+before the network was built. Without --model: the contract's case and the network of the recipe camvid-small.
 Writes results/train_step_HARDWARE_DATE.json.
 """
 
@@ -39,7 +39,7 @@ from torch.profiler import ProfilerActivity, profile
 from sceneparse.config import ModelConfig, OptimizerConfig, RunConfig
 from sceneparse.models import ModelOptions, build_model
 from sceneparse.normalization import IMAGENET
-from sceneparse.recipes.camvid_cpu import camvid_cpu
+from sceneparse.recipes.camvid_small import camvid_small
 
 TARGET_RATIO = 4.0
 RATE = 1e-4
@@ -87,7 +87,7 @@ class Case(NamedTuple):
 
 
 def cases() -> dict[str, Case]:
-    light = camvid_cpu()
+    light = camvid_small()
     return {
         "fcn8s-vgg19, 151 classes, 8 x 224x224": Case("fcn8s-vgg19", ModelOptions(), 151, (224, 224), 8),
         f"{light.model.name}, 11 classes, {light.batch_size} x 256x320": Case(

@@ -73,7 +73,7 @@ def test_the_verb(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
     said = capsys.readouterr().out
-    for text in ("camvid-cpu ", "fcn4s-fused-BACKBONE", "resnetv2 ", "weights here: test_resnet"):
+    for text in ("camvid-small ", "fcn4s-fused-BACKBONE", "resnetv2 ", "weights here: test_resnet"):
         assert text in said, text
     assert "\xa0" not in said
     assert len(said.splitlines()) < 120, "it can be read"

@@ -218,7 +218,7 @@ def test_resume_to_more_steps(scene_run, scene_data, tmp_path, capsys):
     assert main(["train", str(scene_data), "--out", str(run), "--resume", "--steps", "24"]) == 0
     assert f"{run}: 24 steps, best mean IoU" in capsys.readouterr().out
     # Another recipe would be another run.
-    again = ["train", str(scene_data), "--out", str(run), "--resume", "--recipe", "camvid-cpu"]
+    again = ["train", str(scene_data), "--out", str(run), "--resume", "--recipe", "camvid-small"]
     assert main(again) == 2
     assert "recipe" in capsys.readouterr().err
 
@@ -271,7 +271,7 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
 
     monkeypatch.setattr(api, "train_run", stop_here)
     line = [
-        *("train", "2024", "--out", "run", "--recipe", "camvid-cpu", "--model", "fcn16s-vgg11"),
+        *("train", "2024", "--out", "run", "--recipe", "camvid-small", "--model", "fcn16s-vgg11"),
         *("--init", "none.mat", "--size", "64x96", "--batch-size", "3", "--epochs", "1.5", "--lr", "1e-3"),
         *("--precision", "32", "--device", "cpu", "--devices", "2", "--seed", "7", "--workers", "2"),
         *("--label-set", "ade20k", "--deterministic", "--set", "optimizer.momentum=0.5"),
@@ -281,7 +281,7 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
     assert main(line) == 2
     config, command = seen[0]
     assert command == ("sceneparse", *line)
-    assert (config.recipe, config.data.path, config.data.label_set) == ("camvid-cpu", "2024", "ade20k")
+    assert (config.recipe, config.data.path, config.data.label_set) == ("camvid-small", "2024", "ade20k")
     assert (config.model.name, config.model.init) == ("fcn16s-vgg11", "none.mat")
     assert config.model.options.upsampling == "bilinear"
     assert config.augmentation.crop == (64, 96)

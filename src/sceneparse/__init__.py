@@ -4,7 +4,7 @@ Example::
 
     import sceneparse
 
-    sceneparse.train("camvid", "runs/camvid", recipe="camvid-cpu")
+    sceneparse.train("camvid", "runs/camvid", recipe="camvid-small")
     sceneparse.evaluate("runs/camvid", "camvid")["mean_iou"]
     predictor = sceneparse.load("runs/camvid")
     result = predictor("street.jpg")

@@ -50,7 +50,7 @@ def train(
 
     Example::
 
-        result = sceneparse.train("camvid", "runs/camvid", recipe="camvid-cpu", settings={"steps": 2000})
+        result = sceneparse.train("camvid", "runs/camvid", recipe="camvid-small", settings={"steps": 2000})
         predictor = sceneparse.load(result.run)
 
     Args:

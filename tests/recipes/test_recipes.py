@@ -24,9 +24,9 @@ def test_is_complete_and_survives_the_run_folder(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_header_says_paper_score_hardware_and_command(name):
+def test_header_says_paper_score_cost_and_command(name):
     header = importlib.import_module(RECIPES[name].__module__).__doc__ or ""
-    for field in ("Paper:", "Expected:", "Hardware:", "Command:"):
+    for field in ("Paper:", "Expected:", "Hardware:", "Hours:", "Command:"):
         assert field in header
     assert f"--recipe {name}" in header or name in ("fcn8s-tutorial", "scenes-demo")
 
@@ -55,5 +55,5 @@ def test_the_tutorials_and_the_papers_optimizers():
 
 
 def test_unknown_recipe_names_the_nearest():
-    with pytest.raises(InputError, match="camvid-cpu"):
-        recipe("camvid-cup")
+    with pytest.raises(InputError, match="camvid-best"):
+        recipe("camvid-bset")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sceneparse.config import RunConfig
 from sceneparse.errors import InputError, nearest
-from sceneparse.recipes.camvid_cpu import camvid_cpu
+from sceneparse.recipes.camvid_best import camvid_best
+from sceneparse.recipes.camvid_small import camvid_small
 from sceneparse.recipes.fcn8s_paper import fcn8s_paper
 from sceneparse.recipes.fcn8s_tutorial import fcn8s_tutorial
 from sceneparse.recipes.scenes_demo import scenes_demo
@@ -14,7 +15,8 @@ from sceneparse.recipes.scenes_demo import scenes_demo
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "fcn8s-tutorial": fcn8s_tutorial,
     "fcn8s-paper": fcn8s_paper,
-    "camvid-cpu": camvid_cpu,
+    "camvid-small": camvid_small,
+    "camvid-best": camvid_best,
     "scenes-demo": scenes_demo,
 }
 

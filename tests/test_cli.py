@@ -17,7 +17,7 @@ import yaml
 from small_data import train_arguments
 
 import sceneparse
-from sceneparse import cli, cli_verbs
+from sceneparse import cli, cli_arguments, cli_verbs
 from sceneparse.cli import main
 from sceneparse.data.decode import read_mask
 from sceneparse.errors import InputError
@@ -71,6 +71,8 @@ def test_pages_name_what_there_is(capsys):
     said = page(capsys, "train")
     for name in (*RECIPES, *LABEL_SETS, *HEADS):
         assert re.search(rf"{name}\b", said), name
+    shipped = cli_arguments.LABEL_SETS.replace(" or ", ", ").split(", ")
+    assert shipped == list(LABEL_SETS)
     assert f"(default:{DEFAULT_RECIPE})" in "".join(said.split()), "wherever the line breaks"
 
 

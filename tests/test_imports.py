@@ -37,7 +37,17 @@ LAYERS = (
     ("training",),
     ("api", "catalogue"),
     ("demo",),
-    ("cli_types", "cli_verb", "cli_data_verbs", "cli_models_verb", "cli_verbs", "cli", "__main__"),
+    (
+        "cli_types",
+        "cli_verb",
+        "cli_arguments",
+        "cli_data_verbs",
+        "cli_score_verbs",
+        "cli_models_verb",
+        "cli_verbs",
+        "cli",
+        "__main__",
+    ),
 )
 """From the bottom up. A part may import those below it, and within its layer only itself, but for the lowest
 and the highest layer."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sceneparse.cli_arguments import DATA, add_label_set
 from sceneparse.cli_verb import Options, Parser, Verb
 from sceneparse.errors import InputError
 
 
 def _check_arguments(parser: Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help="folder in a recognised layout, or a dataset.yaml")
+    parser.add_argument("data", metavar="DATA", help=DATA)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, for programs")
     parser.add_argument(
         "--sheet",
@@ -20,7 +21,7 @@ def _check_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--split", action="append", metavar="NAME", help="look at this split only; as often as needed"
     )
-    parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
+    add_label_set(parser)
     parser.add_argument(
         "--write-yaml",
         nargs="?",
@@ -29,9 +30,6 @@ def _check_arguments(parser: Parser) -> None:
         metavar="FILE",
         help="only propose a dataset.yaml from what is in the folder (default: DATA/dataset.yaml)",
     )
-
-
-_SHIPPED = "ade20k, ade20k-151, camvid, cityscapes, cityscapes-train-ids or voc"
 
 
 def _propose(options: Options) -> int:
@@ -125,7 +123,7 @@ def _download(options: Options) -> int:
 
 
 def _convert_arguments(parser: Parser) -> None:
-    parser.add_argument("source", metavar="SRC", help="folder in a recognised layout, or a dataset.yaml")
+    parser.add_argument("source", metavar="SRC", help=DATA)
     parser.add_argument("folder", type=Path, metavar="DST", help="folder for the new data set; new or empty")
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out files with faults, and say how many"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from sceneparse.cli_arguments import DATA, MODEL, add_averaging, add_label_set
 from sceneparse.cli_data_verbs import DATA_VERBS
 from sceneparse.cli_models_verb import MODELS_VERB
-from sceneparse.cli_types import assignment, batch_size, scales, size, tile
+from sceneparse.cli_score_verbs import SCORE_VERBS
+from sceneparse.cli_types import assignment, batch_size, size, tile
 from sceneparse.cli_verb import Options, Parser, Verb
-
-_MODEL = "run folder that train made, a bundle folder (its model/), or a name; see: sceneparse models"
-_DATA = "folder in a recognised layout, or a dataset.yaml"
-_SHIPPED = "ade20k, ade20k-151, camvid, cityscapes, cityscapes-train-ids or voc"
 
 
 def _demo_arguments(parser: Parser) -> None:
@@ -32,7 +28,7 @@ def _demo(options: Options) -> int:
 
 
 def _train_arguments(parser: Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help=_DATA)
+    parser.add_argument("data", metavar="DATA", help=DATA)
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder; new or empty")
     parser.add_argument(
         "--recipe", metavar="NAME", help="where the settings start from (default: fcn8s-tutorial); see below"
@@ -74,7 +70,7 @@ def _train_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load ahead; -1: by machine")
-    parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
+    add_label_set(parser)
     parser.add_argument(
         "--class-weights",
         metavar="KIND",
@@ -158,128 +154,11 @@ def _train(options: Options) -> int:
     return 0
 
 
-# ---------------------------------------------------------------------- evaluate, score
-
-
-def _evaluate_arguments(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=_MODEL)
-    parser.add_argument("data", metavar="DATA", help=_DATA)
-    parser.add_argument("--split", default="val", metavar="NAME", help="val (default), train or test")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out files with faults, and say how many"
-    )
-    _add_absent(parser)
-    _add_averaging(parser)
-    parser.add_argument("--label-set", metavar="NAME", help=f"classes instead of the data's own: {_SHIPPED}")
-    parser.add_argument(
-        "--devices",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes that share the images, each on a GPU of its own or a share of the processor "
-        "(default: 1, which uses the whole processor too); the numbers are the same. On several machines "
-        "start this command with torchrun",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="also write DIR/numbers.json, confusion.csv, labels/, reading.json, and worst/: pictures",
-    )
-    _add_json(parser)
-
-
-def _evaluate(options: Options) -> int:
-    from rich.console import Console
-
-    from sceneparse import api
-    from sceneparse.group import is_first_process
-    from sceneparse.outputs import output_file
-
-    if options.json is not None and is_first_process():
-        output_file(options.json)
-    numbers = api.evaluate(
-        options.model,
-        options.data,
-        split=options.split,
-        absent=options.absent,
-        scales=options.scales,
-        flip=options.flip,
-        label_set=options.label_set,
-        skip_bad=options.skip_bad,
-        device=options.device,
-        engine=options.engine,
-        devices=options.devices,
-        out=options.out,
-        console=Console(stderr=True),
-    )
-    return _show(numbers, options.json) if is_first_process() else 0
-
-
-def _score_arguments(parser: Parser) -> None:
-    parser.add_argument("predictions", metavar="PRED_DIR", type=Path, help="folder of predicted label PNGs")
-    parser.add_argument(
-        "labels", metavar="LABEL_DIR", type=Path, help="folder of true label PNGs, same names"
-    )
-    parser.add_argument(
-        "--classes",
-        metavar="FILE",
-        help=f"names of the classes: {_SHIPPED}, a dataset.yaml, a .csv with number and name, or a .txt with "
-        "one name a line from number 0; left out: every number found is a class",
-    )
-    parser.add_argument(
-        "--ignore",
-        type=int,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="N",
-        help="numbers in the true labels that do not count",
-    )
-    _add_absent(parser)
-    _add_json(parser)
-
-
-def _score(options: Options) -> int:
-    from sceneparse.evaluation.score import read_classes, score_folders
-    from sceneparse.outputs import output_file
-
-    if options.json is not None:
-        output_file(options.json)
-    labels = None if options.classes is None else read_classes(options.classes)
-    numbers, _ = score_folders(
-        options.predictions,
-        options.labels,
-        labels=labels,
-        ignore=options.ignore,
-        absent=options.absent,
-        progress=True,
-    )
-    return _show(numbers, options.json)
-
-
-def _show(numbers: dict[str, Any], file: Path | None) -> int:
-    from rich.console import Console
-
-    from sceneparse.evaluation.confusion import format_table
-    from sceneparse.files import write_text
-
-    console = Console()
-    console.print(format_table(numbers))
-    if numbers["mean_iou"] is not None:
-        keys = ("mean_iou", "pixel_accuracy", "benchmark_score")
-        said = "   ".join(f"{key.replace('_', ' ').replace('iou', 'IoU')} {numbers[key]:.4f}" for key in keys)
-        console.print(f"as fractions: {said}", highlight=False)
-    if file is not None:
-        write_text(file, json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
-    return 0
-
-
 # ---------------------------------------------------------------------- predict
 
 
 def _predict_arguments(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=_MODEL)
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders or globs")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -290,7 +169,7 @@ def _predict_arguments(parser: Parser) -> None:
         help="overlapping windows for large photos: auto where memory needs it (default), N their side in "
         "pixels, 0 never",
     )
-    _add_averaging(parser)
+    add_averaging(parser)
 
 
 def _predict(options: Options) -> int:
@@ -306,40 +185,6 @@ def _predict(options: Options) -> int:
         device=options.device,
         engine=options.engine,
     )
-
-
-def _add_averaging(parser: Parser) -> None:
-    parser.add_argument(
-        "--scales",
-        type=scales,
-        default=(1.0,),
-        metavar="X,...",
-        help="sizes to average over, like 0.75,1,1.25 (default: 1); time grows with their squares",
-    )
-    parser.add_argument("--flip", action="store_true", help="average over the mirrored picture too")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        choices=("auto", "eager", "compiled", "openvino"),
-        help="auto: what compiled has left beside the model, otherwise the network packed for the processor "
-        "(default); eager: PyTorch's layers in float32; compiled: made for this processor, a minute once; "
-        "openvino: Intel's runtime, if installed",
-    )
-
-
-def _add_absent(parser: Parser) -> None:
-    parser.add_argument(
-        "--absent",
-        default="skip",
-        choices=("skip", "zero"),
-        help="a class with neither truth nor prediction: skip leaves it out of the means (default), "
-        "zero counts it 0, the rule of MIT Scene Parsing",
-    )
-
-
-def _add_json(parser: Parser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers as JSON (fractions)")
 
 
 # ---------------------------------------------------------------------- report, env
@@ -408,31 +253,7 @@ VERBS = (
         _train_arguments,
         _train,
     ),
-    Verb(
-        "evaluate",
-        "the numbers of a model on a data set",
-        "Prints IoU and accuracy of every class, mean IoU, pixel accuracy, mean accuracy,\n"
-        "frequency weighted IoU and the benchmark score, from one confusion matrix over\n"
-        "the whole split at the labels' own size.",
-        "examples:\n"
-        "  sceneparse evaluate runs/camvid camvid\n"
-        "  sceneparse evaluate runs/camvid camvid --flip --scales 0.75,1,1.25\n"
-        "  sceneparse evaluate runs/camvid camvid --json numbers.json --out evaluation\n"
-        "  sceneparse evaluate runs/ade ADEChallengeData2016 --devices 8     on eight GPUs",
-        _evaluate_arguments,
-        _evaluate,
-    ),
-    Verb(
-        "score",
-        "the same numbers from two folders of label PNGs",
-        "Compares two folders of label PNGs, file by file of the same name. Needs no model.",
-        "examples:\n"
-        "  sceneparse score predictions annotations --classes ade20k --absent zero\n"
-        "  sceneparse score out/labels camvid/valannot --classes camvid\n"
-        "  sceneparse score mine truth --ignore 0 255",
-        _score_arguments,
-        _score,
-    ),
+    *SCORE_VERBS,
     Verb(
         "predict",
         "parse photos: labels, overlays and class shares",

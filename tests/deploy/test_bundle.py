@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from sceneparse.data.preprocess import ResizePolicy
-from sceneparse.deploy.bundle import Bundle, find_bundle, load_model, read_bundle, write_bundle
+from sceneparse.deploy.bundle import Bundle, find_bundle, half_of, load_model, read_bundle, write_bundle
 from sceneparse.errors import InputError
 from sceneparse.labels import camvid
 from sceneparse.models import ModelOptions, build_model
@@ -45,6 +46,51 @@ def test_round_trip(network, folder):
     images = torch.randn(1, 3, 40, 56)
     with torch.no_grad():
         assert torch.equal(loaded(images), network(images))
+
+
+def test_half_is_rounding_and_nothing_else(network, folder):
+    """Weights come back as numpy rounds them, biases and statistics of batch norm as they were."""
+    whole = (folder / "model.safetensors").stat().st_size
+    bundle, _ = read_bundle(folder)
+    write_bundle(folder, bundle, network.state_dict(), half=True)
+    assert (folder / "model.safetensors").stat().st_size < 0.6 * whole
+    loaded, again = load_model(folder)
+    assert again == bundle
+    rounded = 0
+    for name, tensor in loaded.state_dict().items():
+        before = network.state_dict()[name]
+        assert tensor.dtype == before.dtype, name
+        if before.dim() < 2:
+            assert torch.equal(tensor, before), name
+        else:
+            np.testing.assert_array_equal(
+                tensor.numpy(), before.numpy().astype(np.float16).astype(np.float32)
+            )
+            rounded += not torch.equal(tensor, before)
+    assert rounded > 10
+    # What is made of it is kept as it is.
+    assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {
+        *(torch.float16, torch.float32, torch.int64),
+    }
+
+
+@pytest.mark.parametrize("wrong", [1e5, -7e4, float("inf"), float("nan")])
+def test_half_leaves_what_float16_cannot_hold(wrong):
+    tensor = torch.ones(3, 2, 1, 1)
+    assert half_of(tensor).dtype == torch.float16
+    tensor[1, 0] = wrong
+    assert half_of(tensor).dtype == torch.float32
+
+
+def test_half_leaves_a_channel_that_would_lose_digits():
+    """Below 6e-5 float16 has ever fewer digits: here 1e-6, batch norm may bring back to size."""
+    tensor = torch.full((3, 20), 0.1)
+    tensor[2] = torch.linspace(0.9e-6, 1.1e-6, 20)
+    assert half_of(tensor).dtype == torch.float32
+    tensor[2] = 0  # a dead channel is exact
+    assert half_of(tensor).dtype == torch.float16
+    tensor[2] = torch.tensor([0.1, *[1e-7] * 19])  # beside a weight of usual size, small ones do not count
+    assert half_of(tensor).dtype == torch.float16
 
 
 def test_a_run_folder_is_its_bundle(folder):

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.deploy import smp_checkpoint
-from sceneparse.errors import InputError
+from sceneparse.deploy.shipped import shipped_folder, shipped_names
+from sceneparse.errors import InputError, nearest
 from sceneparse.files import write_atomically, write_text
 from sceneparse.labels import LabelSet
 from sceneparse.models import Network, model_from_architecture
@@ -66,21 +68,46 @@ class Bundle:
         }
 
 
-def write_bundle(folder: Path, bundle: Bundle, state: dict[str, Tensor]) -> None:
+def write_bundle(folder: Path, bundle: Bundle, state: dict[str, Tensor], *, half: bool = False) -> None:
     """Write a bundle; each of its files appears whole or not at all.
+
+    Args:
+        folder: made if need be.
+        bundle: the configuration.
+        state: the weights.
+        half: keep weights in float16, see :func:`half_of`; they are read as float32.
 
     Raises:
         InputError: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to("cpu").contiguous() for name, t in state.items()}
+    if half:
+        tensors = {name: half_of(tensor) for name, tensor in tensors.items()}
     write_atomically(folder / WEIGHTS, lambda file: file.write(save(tensors)))
     write_text(folder / CONFIG, json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
+def half_of(tensor: Tensor) -> Tensor:
+    """A tensor in float16 where that costs no more than rounding, otherwise as it is.
+
+    Weights of convolutions and linear layers have two dimensions or more; biases, and what batch norm has
+    measured, have one and stay. So do weights with an output channel that is too large for float16, or so
+    small that it would lose digits: its error must be within float16's unit of rounding, 2^-11 of its norm.
+    """
+    if tensor.dtype != torch.float32 or tensor.dim() < 2:
+        return tensor
+    small = tensor.half()
+    rows = tensor.flatten(1).double()
+    error = (small.flatten(1).double() - rows).norm(dim=1)
+    return small if bool((error <= 2**-11 * rows.norm(dim=1)).all()) else tensor
+
+
 def find_bundle(model: str | Path) -> Path:
-    """The bundle folder of MODEL: a run folder, a bundle folder, or a checkpoint of
-    segmentation_models.pytorch, by its folder or as ``smp-hub/NAME``, which may be downloaded.
+    """The bundle folder of MODEL: a run folder, a bundle folder, a shipped bundle by its name, or a checkpoint
+    of segmentation_models.pytorch, by its folder or as ``smp-hub/NAME``, which may be downloaded.
+
+    A run or a bundle in a folder that is called as a shipped bundle comes first.
 
     Raises:
         InputError: it is none of them, or cannot be fetched.
@@ -97,17 +124,25 @@ def find_bundle(model: str | Path) -> Path:
             where=path,
             fix="go on with the run: sceneparse train ... --resume",
         )
+    names = shipped_names()
+    if str(model) in names:
+        return shipped_folder(str(model))
     raise InputError(
-        "no model here" if path.exists() else "no such model",
+        "no model here" if path.exists() else f"no such model.{nearest(str(model), names)}",
         where=path,
-        fix=f"name a run folder that train made, a bundle folder with {CONFIG} and {WEIGHTS}, or "
-        f"{CHECKPOINTS}NAME",
+        fix=f"name a run folder that train made, a bundle folder with {CONFIG} and {WEIGHTS}, "
+        f"{CHECKPOINTS}NAME, or a shipped model: {', '.join(names) or 'none in this installation'}",
     )
 
 
 def is_hub_name(model: str | Path) -> bool:
     """Whether MODEL names a checkpoint on the hub, and not a folder here."""
     return str(model).startswith(CHECKPOINTS) and not Path(model).exists()
+
+
+def is_model_name(model: str | Path) -> bool:
+    """Whether MODEL names a checkpoint on the hub or a shipped bundle: no folder need be here."""
+    return is_hub_name(model) or str(model) in shipped_names()
 
 
 def read_bundle(model: str | Path) -> tuple[Bundle, dict[str, Tensor]]:
@@ -126,6 +161,7 @@ def read_bundle(model: str | Path) -> tuple[Bundle, dict[str, Tensor]]:
             where=folder / WEIGHTS,
             fix="copy or make the bundle again",
         ) from None
+    state = {name: t.float() if t.dtype == torch.float16 else t for name, t in state.items()}
     values = _read_values(folder / CONFIG)
     return bundle, smp_checkpoint.state_of(values, state) if smp_checkpoint.CLASS in values else state
 

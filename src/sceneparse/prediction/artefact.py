@@ -22,6 +22,7 @@ import sceneparse.kernels
 import sceneparse.models
 from sceneparse.data.lock import process_lock
 from sceneparse.deploy.bundle import CONFIG, WEIGHTS
+from sceneparse.deploy.shipped import is_shipped
 from sceneparse.files import user_cache
 from sceneparse.kernels import compiler
 
@@ -42,8 +43,9 @@ class Shelf:
 
     def __init__(self, bundle: Path, kind: str, *, packages: tuple[str, ...] = ()) -> None:
         self.bundle, self.kind, self.packages = bundle, kind, packages
-        # A bundle may lie in a folder that this user cannot write to.
-        self.places = (bundle, user_cache() / "engines" / _digest(str(bundle.resolve()).encode()))
+        cache = user_cache() / "engines" / _digest(str(bundle.resolve()).encode())
+        # A bundle may lie in a folder that this user cannot write to. Nothing is written into the package.
+        self.places = (cache,) if is_shipped(bundle) else (bundle, cache)
 
     def find(self) -> Path | None:
         """The artefact; None where there is none that is whole and safe to load."""
@@ -69,7 +71,7 @@ class Shelf:
         Raises:
             OSError: there is no place that can hold it.
         """
-        with _alone(self.places[1].with_suffix(".lock")) as alone:
+        with _alone(self.places[-1].with_suffix(".lock")) as alone:
             if not alone:
                 return None
             found = self.find()

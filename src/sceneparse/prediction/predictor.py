@@ -16,6 +16,7 @@ from sceneparse.data.decode import Picture, read_image, read_picture, upright_rg
 from sceneparse.data.loader import to_tensor
 from sceneparse.data.preprocess import ResizePolicy, prepare_image, prepare_picture, resize_mask
 from sceneparse.deploy.bundle import Bundle
+from sceneparse.deploy.shipped import shipped_folder
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
@@ -162,8 +163,8 @@ class Predictor:
         return labels[0].cpu().numpy().astype(self.labels.index_dtype, copy=False)
 
 
-def load(model: str | Path, *, device: str = "auto", engine: str = "auto") -> Predictor:
-    """The predictor of a run folder or a bundle folder.
+def load(model: str | Path | None = None, *, device: str = "auto", engine: str = "auto") -> Predictor:
+    """The predictor of a model.
 
     Example::
 
@@ -172,14 +173,15 @@ def load(model: str | Path, *, device: str = "auto", engine: str = "auto") -> Pr
         result.overlay().save("overlay.png")
 
     Args:
-        model: the folder.
+        model: run folder, bundle folder, or a name, see :func:`sceneparse.deploy.bundle.find_bundle`; None:
+            :data:`~sceneparse.deploy.shipped.DEFAULT_SHIPPED`, which comes with the package.
         device: "auto", "cpu", "cuda" or "cuda:N".
         engine: one of :data:`~sceneparse.prediction.engine.ENGINES`, see there.
 
     Raises:
         InputError: no model there, damaged files, no such device or engine.
     """
-    found = load_engine(model, _device(device), engine)
+    found = load_engine(shipped_folder() if model is None else model, _device(device), engine)
     return Predictor(found.network, found.bundle, device=device, engine=found.said)
 
 

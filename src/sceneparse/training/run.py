@@ -20,7 +20,7 @@ from sceneparse import environment
 from sceneparse.config import RunConfig
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import default_workers
-from sceneparse.deploy.bundle import is_hub_name, read_bundle, read_configuration
+from sceneparse.deploy.bundle import is_model_name, read_bundle, read_configuration
 from sceneparse.devices import refuse_other_number, require_devices
 from sceneparse.errors import InputError
 from sceneparse.files import leftovers, remove_leftovers, write_text
@@ -218,7 +218,7 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
 
 def _is_model(init: str) -> bool:
     """Whether a run starts from a whole network and not from a file of weights."""
-    return is_hub_name(init) or (init != "imagenet" and Path(init).is_dir())
+    return is_model_name(init) or (init != "imagenet" and Path(init).is_dir())
 
 
 def _with_arguments_of_checkpoint(config: RunConfig) -> RunConfig:

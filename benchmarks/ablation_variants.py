@@ -1,0 +1,94 @@
+"""What ablations.py trains: a study is a recipe, and changes of it that are trained alike.
+
+Settings are written as ``sceneparse train --set`` takes them. A variant takes one choice of the recipe back,
+or tries one that the recipe has not made; its row says what the score of the recipe becomes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row.
+
+    Args:
+        what: the change, in words.
+        settings: by dotted name, text as ``--set`` takes it.
+    """
+
+    what: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Variants that are compared with one base, all trained with the same budget.
+
+    Args:
+        title: of the table.
+        recipe: where all settings start from.
+        base: the base, in words.
+        settings: of the base and every variant; a variant's own go before them.
+        samples: pictures that a run sees, where the command line says no other number.
+        variants: by name; each differs from the base.
+    """
+
+    title: str
+    recipe: str
+    base: str
+    variants: dict[str, Variant]
+    settings: dict[str, str] = field(default_factory=dict)
+    samples: int = 5000
+
+
+BASE = "base"
+"""Name of the base among the variants of a study."""
+
+BACKBONE = "hgnetv2_b0"
+"""Of the comparison of heads."""
+
+STUDIES: dict[str, Study] = {
+    "camvid-small": Study(
+        title="Choices of camvid-small",
+        recipe="camvid-small",
+        base="the recipe, shortened",
+        variants={
+            "no-class-weights": Variant(
+                what="loss without class weights", settings={"loss.class_weights": "none"}
+            ),
+            "no-averaging": Variant(what="last weights, not averaged", settings={"optimizer.ema": "0"}),
+            "no-scaling": Variant(
+                what="views of one size, not scaled", settings={"augmentation.scale": "[1, 1]"}
+            ),
+            "no-colour": Variant(what="colours as they are", settings={"augmentation.photometric": "0"}),
+            "no-flip": Variant(what="views not mirrored", settings={"augmentation.flip": "false"}),
+            "constant-rate": Variant(
+                what="constant learning rate", settings={"optimizer.schedule": "constant"}
+            ),
+            "smoothing": Variant(what="labels smoothed by 0.1", settings={"loss.label_smoothing": "0.1"}),
+        },
+    ),
+    "heads": Study(
+        title=f"Heads over {BACKBONE}",
+        recipe="camvid-small",
+        base="FCN-8s, the paper's head",
+        settings={"model.name": f"fcn8s-{BACKBONE}"},
+        variants={
+            "fcn4s": Variant(
+                what="FCN-4s: the paper's head with one skip more",
+                settings={"model.name": f"fcn4s-{BACKBONE}"},
+            ),
+            "fcn8s-fused": Variant(
+                what="FCN-8s fused: features are fused, then scored",
+                settings={"model.name": f"fcn8s-fused-{BACKBONE}"},
+            ),
+            "fcn4s-fused": Variant(
+                what="FCN-4s fused: likewise, with one skip more",
+                settings={"model.name": f"fcn4s-fused-{BACKBONE}"},
+            ),
+        },
+    ),
+}
+"""By name; ``python benchmarks/ablations.py NAME``."""

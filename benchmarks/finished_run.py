@@ -1,0 +1,116 @@
+"""What finished run folders hold, for the scripts that compare runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sceneparse.config import RunConfig, read_config
+from sceneparse.recipes import recipe
+from sceneparse.settings import differences
+
+OF_THE_MACHINE = {
+    "data.path",
+    "data.cache",
+    "device",
+    "workers",
+    "seed",
+    "samples",
+    "checkpoint_minutes",
+    "eval_batch_size",
+}
+"""Settings in which runs of one recipe may differ: where a run was made, its seed, and what it shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A run folder whose last step is done.
+
+    Args:
+        folder: of the run.
+        config: its settings.
+        facts: ``environment.json``.
+        rows: of ``metrics.csv``, one an evaluation.
+    """
+
+    folder: Path
+    config: RunConfig
+    facts: dict[str, Any]
+    rows: tuple[dict[str, float], ...]
+
+    @property
+    def training_seconds(self) -> float:
+        """Of all steps, without evaluations."""
+        return self.rows[-1]["seconds"]
+
+    @property
+    def images_per_second(self) -> float:
+        """Of training, over the whole run."""
+        return self.rows[-1]["images"] / self.training_seconds
+
+    @property
+    def machine(self) -> str:
+        """What it was trained on, in words."""
+        return machine(self.facts["hardware"], self.facts["threads"])
+
+
+def machine(hardware: dict[str, Any], threads: int) -> str:
+    """``2 cores, AVX2`` or the names of the GPUs."""
+    if hardware["gpus"]:
+        return ", ".join(hardware["gpus"])
+    return f"{threads} core{'s' * (threads > 1)}, {hardware['instructions']}"
+
+
+def finished_run(folder: Path) -> FinishedRun | None:
+    """None where the run has steps left, or was never begun."""
+    if not (folder / "config.yaml").is_file() or not (folder / "metrics.csv").is_file():
+        return None
+    config = read_config(folder / "config.yaml")
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(file))
+    if not rows or rows[-1]["step"] != config.steps:
+        return None
+    facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return FinishedRun(folder=folder, config=config, facts=facts, rows=rows)
+
+
+def changed_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted names and values in which a run differs from its recipe, but for what follows the machine.
+
+    Raises:
+        InputError: the recipe does not exist any more.
+    """
+    base = recipe(config.recipe)
+    changed = {name: new for name, (_, new) in differences(base, config).items()}
+    # What a recipe leaves open is filled in by the run.
+    filled = {
+        "precision": base.precision == "auto",
+        "eval_every": base.eval_every == 0,
+        "steps": base.epochs is not None,
+        "epochs": True,
+    }
+    left_out = OF_THE_MACHINE | {name for name, was_open in filled.items() if was_open}
+    return {name: value for name, value in changed.items() if name not in left_out}
+
+
+def training_command(config: RunConfig, *, seed: int | None = None) -> str:
+    """How to repeat a run, without the paths of the machine it was made on."""
+    words = ["sceneparse train DATA --out RUN --recipe", config.recipe]
+    if seed is not None:
+        words += ["--seed", str(seed)]
+    for name, value in changed_settings(config).items():
+        said = str(value).replace(" ", "") if isinstance(value, (tuple, list)) else str(value)
+        words.append(f"--set {name}={'null' if value is None else said}")
+    return " ".join(words)
+
+
+def spread(values: Iterable[float]) -> dict[str, float | int | None]:
+    """Mean, sample standard deviation (None of a single value) and number."""
+    found: Sequence[float] = list(values)
+    deviation = statistics.stdev(found) if len(found) > 1 else None
+    return {"mean": statistics.fmean(found), "sd": deviation, "n": len(found)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from sceneparse.models import ModelOptions, Network, build_model, upsampled_argm
 from sceneparse.models.build import assemble
 from sceneparse.models.vgg import VGG
 from sceneparse.prediction import packed as packed_module
-from sceneparse.prediction.folding import between, folded
+from sceneparse.prediction.folding import between, folded, traced
 from sceneparse.prediction.packed import OneDNNConvolution, WinogradConvolution, packed
 from sceneparse.prediction.rewritten import Rewritten
 
@@ -249,6 +251,43 @@ def test_what_cannot_be_traced():
     kinds = {type(layer) for layer in ready.modules()}
     assert OneDNNConvolution in kinds or not packed_module.can_pack(torch.float32)
     assert type(network.encoder.body[0].one) is nn.Conv2d
+
+
+def test_another_thread_computes_while_a_network_is_traced():
+    other = packed(folded(randomized(small("fcn8s-resnet18"))), (64, 96))
+    plain, image, found = nn.Conv2d(3, 3, 1), image_of((64, 96)), []
+
+    class InTheMiddle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            def compute():
+                with torch.no_grad():
+                    found.append((other(image), plain(image)))
+
+            thread = threading.Thread(target=compute)
+            thread.start()
+            thread.join()
+            return self.conv(x)
+
+    with torch.no_grad():
+        wanted = other(image), plain(image)
+    graph = traced(InTheMiddle())
+    assert [node.op for node in graph.graph.nodes] == ["placeholder", "call_module", "output"]
+    assert torch.equal(found[0][0], wanted[0])
+    assert torch.equal(found[0][1], wanted[1])
+
+
+def test_several_threads_fold_at_once():
+    networks = [randomized(small("fcn8s-resnet18")) for _ in range(3)]
+    with ThreadPoolExecutor(len(networks)) as threads:
+        found = list(threads.map(folded, networks))
+    for network, ready in zip(networks, found, strict=True):
+        assert isinstance(ready.body, fx.GraphModule)
+        check(network, ready, (64, 96))
+    assert nn.Module.__call__.__module__ == "torch.nn.modules.module"
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +36,6 @@ openvino: Intel's runtime, from the package of that name; kept beside the bundle
 HEAVY_BYTES = 100 * 2**20
 
 _FOLDED = "network.pt"
-
-_ONE_AT_A_TIME = threading.Lock()
-"""torch.fx traces a network by changing what every module of the process does."""
 
 USUAL_PICTURE = (480, 640)
 """Height and width that are taken for a picture's own where every size may come."""
@@ -76,11 +72,6 @@ def load_engine(model: str | Path, device: torch.device, engine: str) -> Engine:
         )
     if engine == "eager":
         return Engine(*load_model(model), "eager")
-    with _ONE_AT_A_TIME:
-        return _rewritten(model, device, engine)
-
-
-def _rewritten(model: str | Path, device: torch.device, engine: str) -> Engine:
     if device.type == "cpu":
         return _on_processor(model, engine)
     if engine != "auto":

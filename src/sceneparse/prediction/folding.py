@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import operator
+import threading
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from sceneparse.models import Network
 from sceneparse.prediction.affine import Affine, affine_after, remove_affine
 from sceneparse.prediction.rewritten import Rewritten, geometry_of
+
+_TRACING = threading.Lock()
+"""Two tracings at once would put back each other's changes to all modules."""
 
 _NOTHING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 """Layers without effect in evaluation mode."""
@@ -79,6 +84,26 @@ def between(network: Rewritten, dtype: torch.dtype) -> Rewritten:
 
 
 class _Tracer(fx.Tracer):
+    """While a network is traced, calls and attributes of every module of the process come here: those of
+    other threads go on as if there were no tracing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         # timm's convolutions that pad by the size of their input cannot be looked into.
         return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
@@ -87,7 +112,8 @@ class _Tracer(fx.Tracer):
 def traced(module: nn.Module) -> fx.GraphModule | None:
     """The graph of a module; None where it decides by values, sizes or what else a graph cannot hold."""
     try:
-        return fx.GraphModule(module, _Tracer().trace(module))
+        with _TRACING:
+            return fx.GraphModule(module, _Tracer().trace(module))
     except Exception:  # code of any kind runs here on stand-ins, and may fail in any way
         return None
 

@@ -17,7 +17,7 @@ from sceneparse.files import write_text
 from sceneparse.models import DEFAULT_MODEL, ModelOptions
 from sceneparse.settings import from_plain, to_plain
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 SCHEDULES = ("constant", "poly", "cosine")
 CLASS_WEIGHTS = ("none", "enet", "median-frequency")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -90,11 +90,13 @@ class OptimizerConfig:
     """How weights follow the gradient.
 
     Args:
-        name: "adam", "adamw" or "sgd".
+        name: "adam", "adamw", "sgd", or "muon" (:mod:`sceneparse.training.muon`).
         lr: learning rate at its height.
-        momentum: of SGD.
+        momentum: of SGD and Muon.
         weight_decay: on the weights of convolutions; normalisation layers have none.
         bias_lr_factor: learning rate of biases over that of weights (the paper: 2).
+        others_lr_factor: Muon only: learning rate of what AdamW moves (first and last layers, biases,
+            normalisation) over that of the rest.
         schedule: "constant", or from ``lr`` to 0 over the run by "poly" (power 0.9) or "cosine".
         warmup: share 0..1 of the steps over which the rate rises from 0.
         clip_norm: largest norm of the gradient; 0 does not clip.
@@ -106,6 +108,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     bias_lr_factor: float = 1.0
+    others_lr_factor: float = 0.15
     schedule: str = "constant"
     warmup: float = 0.0
     clip_norm: float = 0.0
@@ -116,7 +119,7 @@ class OptimizerConfig:
         _one_of("optimizer.schedule", self.schedule, SCHEDULES)
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise InputError(f"setting 'optimizer.lr' is {self.lr}, expected a positive number")
-        for name in ("weight_decay", "bias_lr_factor", "clip_norm"):
+        for name in ("weight_decay", "bias_lr_factor", "others_lr_factor", "clip_norm"):
             _at_least(f"optimizer.{name}", getattr(self, name), 0)
         for name in ("momentum", "warmup", "ema"):
             if not 0 <= getattr(self, name) < 1:

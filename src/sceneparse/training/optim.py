@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sceneparse.config import OptimizerConfig
+from sceneparse.training.adam import Adam, AdamW
+from sceneparse.training.muon import Muon, hidden_weights
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
-    """Weights, biases, and normalisation layers apart.
+    """Weights, biases, and normalisation layers apart; for Muon also the weights that it moves.
 
     Biases learn at ``bias_lr_factor`` times the rate and never decay, nor do normalisation layers [Long,
     Shelhamer, Darrell, CVPR 2015, section 4.3].
     """
+    hidden = hidden_weights(model) if config.name == "muon" else []
+    others = config.others_lr_factor if config.name == "muon" else 1.0
+    orthogonal = {id(parameter) for parameter in hidden}
     weights: list[Tensor] = []
     biases: list[Tensor] = []
     scales: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or id(parameter) in orthogonal:
             continue
         if parameter.ndim > 1:
             weights.append(parameter)
@@ -30,9 +34,10 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
         else:
             scales.append(parameter)
     groups: list[dict[str, object]] = [
-        {"params": weights, "lr_factor": 1.0, "weight_decay": config.weight_decay},
-        {"params": biases, "lr_factor": config.bias_lr_factor, "weight_decay": 0.0},
-        {"params": scales, "lr_factor": 1.0, "weight_decay": 0.0},
+        {"params": hidden, "lr_factor": 1.0, "weight_decay": config.weight_decay, "orthogonal": True},
+        {"params": weights, "lr_factor": others, "weight_decay": config.weight_decay},
+        {"params": biases, "lr_factor": others * config.bias_lr_factor, "weight_decay": 0.0},
+        {"params": scales, "lr_factor": others, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 
@@ -49,31 +54,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool = T
     groups = parameter_groups(model, config)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
-    kind = _AdamW if config.name == "adamw" else _Adam
+    if config.name == "muon":
+        return Muon(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+    kind = AdamW if config.name == "adamw" else Adam
     return kind(groups, lr=config.lr, fused=fused)
-
-
-def _in_memory_order(tensors: list[Tensor]) -> None:
-    """Turn channels-last tensors to the order of their memory.
-
-    The fused optimizer of the CPU first copies the gradient of a tensor that is not contiguous, and then
-    takes it as it lies in memory all the same: a quarter of a second for VGG.
-    """
-    for i, tensor in enumerate(tensors):
-        if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-            tensors[i] = tensor.permute(0, 2, 3, 1)
-
-
-class _Adam(torch.optim.Adam):
-    def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:
-        told = super()._init_group(group, *lists)
-        for tensors in lists:
-            _in_memory_order(tensors)
-        return told
-
-
-class _AdamW(_Adam, torch.optim.AdamW):
-    """AdamW is an Adam whose decay is apart."""
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:

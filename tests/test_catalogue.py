@@ -9,7 +9,13 @@ from sceneparse import catalogue as catalogue_module
 from sceneparse import cli_models_verb
 from sceneparse.catalogue import cached_repositories, catalogue
 from sceneparse.cli import main
-from sceneparse.models import HEADS, smp
+from sceneparse.data.preprocess import ResizePolicy
+from sceneparse.deploy import shipped
+from sceneparse.deploy.bundle import Bundle, write_bundle
+from sceneparse.deploy.shipped import DEFAULT_SHIPPED
+from sceneparse.labels import camvid
+from sceneparse.models import HEADS, build_model, smp
+from sceneparse.normalization import IMAGENET
 from sceneparse.recipes import RECIPES
 
 
@@ -79,6 +85,33 @@ def test_the_verb(capsys, monkeypatch, tmp_path):
     assert len(said.splitlines()) < 120, "it can be read"
     listed = json.loads((tmp_path / "models.json").read_text())["models"]
     assert listed == [entry.to_dict() for entry in catalogue()]
+
+
+def test_shipped_models_come_first(monkeypatch, tmp_path, capsys):
+    network = build_model("fcn32s-test_resnet", 11)
+    bundle = Bundle(
+        architecture=network.architecture,
+        labels=camvid(),
+        resize=ResizePolicy(),
+        normalization=IMAGENET,
+        scores={"mean_iou": 0.7654, "split": "val"},
+    )
+    for name in ("a-later-one", DEFAULT_SHIPPED):
+        write_bundle(tmp_path / "shipped" / name, bundle, network.state_dict(), half=True)
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "shipped")
+    first, second, *others = catalogue()
+    assert (first.name, first.kind, first.weights) == (DEFAULT_SHIPPED, "shipped", "here")
+    assert "where no model is named" in first.about
+    assert (second.name, second.kind) == ("a-later-one", "shipped")
+    assert "where no model is named" not in second.about
+    assert "shipped" not in {entry.kind for entry in others}
+    size = (tmp_path / "shipped" / "a-later-one" / "model.safetensors").stat().st_size
+    assert second.about == f"fcn32s-test_resnet, 11 classes, val mean IoU 0.765, {size / 1e6:.1f} MB"
+    assert main(["models", "camvid-small"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("Models that come with sceneparse")
+    assert said[1].startswith("  camvid-small  fcn32s-test_resnet")
+    assert said[1].endswith("; weights here")
 
 
 def test_a_word(capsys):

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sceneparse.deploy.bundle import WEIGHTS, read_configuration
+from sceneparse.deploy.shipped import DEFAULT_SHIPPED, shipped_folder, shipped_names
 from sceneparse.models import DEFAULT_MODEL, HEADS
 from sceneparse.models.smp import PREFIX, smp_version
 from sceneparse.models.smp_weights import smp_weights_settings
@@ -31,6 +33,7 @@ CHECKPOINTS = {
 """Published checkpoints of segmentation_models.pytorch for ADE20K's 150 classes, and what they are."""
 
 KINDS = {
+    "shipped": "Models that come with sceneparse (predict NAME, evaluate NAME, train --init NAME)",
     "recipe": "Recipes (train --recipe NAME)",
     "head": "This package's heads, on any backbone below (train --model NAME)",
     "backbone": "Backbones (in place of BACKBONE; train --init imagenet starts from their weights)",
@@ -50,8 +53,8 @@ class Entry:
         kind: a key of :data:`KINDS`.
         family: of a backbone or encoder: entries of one family are shown together.
         about: in a few words.
-        weights: "here" (in the hub's cache), "network" (published, to be fetched), "none" (there are none) or
-            "" (no weights go with the name).
+        weights: "here" (in the package or the hub's cache), "network" (published, to be fetched), "none"
+            (there are none) or "" (no weights go with the name).
     """
 
     name: str
@@ -71,7 +74,7 @@ def catalogue(word: str | None = None) -> list[Entry]:
     Args:
         word: only entries with it in their name, kind, family or description, in any case; None: all.
     """
-    entries = [*_recipes(), *_heads(), *_backbones(), *_smp(), *_checkpoints()]
+    entries = [*_shipped(), *_recipes(), *_heads(), *_backbones(), *_smp(), *_checkpoints()]
     if word is None:
         return entries
     wanted = word.lower()
@@ -88,6 +91,17 @@ def cached_repositories() -> set[str]:
         if any(next(of_kind, None) is not None for of_kind in files):
             found.add(folder.name.removeprefix("models--").replace("--", "/", 1))
     return found
+
+
+def _shipped() -> Iterator[Entry]:
+    for name in shipped_names():
+        bundle = read_configuration(shipped_folder(name))
+        facts = [bundle.architecture["name"], f"{bundle.labels.num_classes} classes"]
+        if bundle.scores.get("mean_iou") is not None:
+            facts.append(f"{bundle.scores['split']} mean IoU {bundle.scores['mean_iou']:.3f}")
+        facts.append(f"{(shipped_folder(name) / WEIGHTS).stat().st_size / 1e6:.1f} MB")
+        default = " (what predict uses where no model is named)" if name == DEFAULT_SHIPPED else ""
+        yield Entry(name=name, kind="shipped", about=f"{', '.join(facts)}{default}", weights="here")
 
 
 def _recipes() -> Iterator[Entry]:

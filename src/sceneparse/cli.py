@@ -68,6 +68,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if first and not first.startswith("-") and first not in pages:
         raise InputError(f"unknown verb {first!r}.{nearest(first, pages)}", fix=f"one of: {', '.join(pages)}")
     options, rest = parser.parse_known_args(arguments)
+    if rest and not any(text.startswith("-") for text in rest):
+        rest = _taken(pages[options.verb], options, rest)
     if rest:
         page = pages[options.verb]
         flags = re.findall(r"--[a-z-]+", page.format_usage())
@@ -78,6 +80,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise InputError(f"one argument too many: {rest[0]!r}", fix=f"see: {page.prog} --help")
     options.command = ("sceneparse", *arguments)
     return options
+
+
+def _taken(page: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]) -> list[str]:
+    """What is left of words that follow a flag: argparse gives them to no argument that has words already."""
+    several = [action.dest for action in page._actions if action.nargs == "+" and not action.option_strings]
+    if not several:
+        return rest
+    setattr(options, several[-1], [*getattr(options, several[-1]), *rest])
+    return []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

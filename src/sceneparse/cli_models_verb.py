@@ -99,11 +99,11 @@ def _wrapped(text: str) -> list[str]:
 MODELS_VERB = Verb(
     "models",
     "what can be named as a model, what is here, what needs a network",
-    "Lists recipes, this package's heads and the backbones they take, architectures\n"
-    "and encoders of segmentation_models.pytorch, and published checkpoints; which of\n"
-    "them have their weights in the hub's cache (HF_HUB_CACHE), and which need a\n"
-    "network. Downloads nothing. Not every backbone has the strides that a head needs:\n"
-    "train says so at once.",
+    "Lists the models that come with sceneparse, recipes, this package's heads and the\n"
+    "backbones they take, architectures and encoders of segmentation_models.pytorch,\n"
+    "and published checkpoints; which of them have their weights in the hub's cache\n"
+    "(HF_HUB_CACHE), and which need a network. Downloads nothing. Not every backbone\n"
+    "has the strides that a head needs: train says so at once.",
     "examples:\n"
     "  sceneparse models\n"
     "  sceneparse models convnext\n"

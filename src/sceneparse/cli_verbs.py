@@ -158,7 +158,12 @@ def _train(options: Options) -> int:
 
 
 def _predict_arguments(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help=f"{MODEL}; left out: camvid-small, which comes with sceneparse",
+    )
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders or globs")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -174,10 +179,14 @@ def _predict_arguments(parser: Parser) -> None:
 
 def _predict(options: Options) -> int:
     from sceneparse.prediction.files import predict_files
+    from sceneparse.prediction.words import model_and_inputs
 
+    # The parser takes the first of several words for the model.
+    words = [*([options.model] if options.model is not None else []), *options.inputs]
+    model, inputs = model_and_inputs(words)
     return predict_files(
-        options.model,
-        options.inputs,
+        model,
+        inputs,
         options.out,
         tile=options.tile,
         scales=options.scales,
@@ -262,8 +271,12 @@ VERBS = (
         "                         at the photo's own size, with the classes' colours\n"
         "  DIR/overlays/NAME.png  the photo under its classes, with a legend\n"
         "  DIR/shares.csv         share of pixels per class\n"
-        "A photo that cannot be read is named, the others are done, and the exit code is 2.",
+        "A photo that cannot be read is named, the others are done, and the exit code is 2.\n"
+        "The first word is MODEL if it is a run, a bundle or a name, otherwise a photo:\n"
+        "then the model that comes with sceneparse is used, a small network for streets\n"
+        "seen from a car (CamVid's 11 classes; for research, not for commercial use).",
         "examples:\n"
+        "  sceneparse predict street.jpg --out out\n"
         "  sceneparse predict runs/camvid street.jpg --out out\n"
         "  sceneparse predict runs/camvid photos 'more/*.png' --out out --flip",
         _predict_arguments,

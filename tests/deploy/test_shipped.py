@@ -7,14 +7,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import sceneparse
+from sceneparse.cli import main
 from sceneparse.deploy import shipped
-from sceneparse.deploy.bundle import CONFIG, WEIGHTS, find_bundle, is_model_name, load_model, read_bundle
+from sceneparse.deploy.bundle import (
+    CONFIG,
+    WEIGHTS,
+    find_bundle,
+    is_model_name,
+    load_model,
+    read_bundle,
+    read_configuration,
+)
 from sceneparse.errors import InputError
 from sceneparse.kernels import compiler
 from sceneparse.models.hub import CHECKPOINTS
 from sceneparse.prediction.artefact import Shelf
+from sceneparse.recipes import recipe
+from sceneparse.settings import override
+from sceneparse.training.run import make_network
 
 MOST_BYTES = 10_000_000
 
@@ -70,6 +83,31 @@ def test_load_without_a_name(stand_in, scene_data, unreachable):
     result = sceneparse.load(device="cpu")(photo)
     again = sceneparse.load(stand_in, device="cpu", engine="eager")(photo)
     assert (result.labels == again.labels).mean() > 0.99
+
+
+def test_predict_without_a_model(stand_in, scene_data, unreachable, tmp_path, capsys):
+    photo = next((scene_data / "photos" / "b").glob("*.png"))
+    assert main(["predict", str(photo), "--out", "out", "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        "model: camvid-small, which comes with sceneparse (fcn8s-test_resnet, 3 classes"
+    )
+    assert "1 of 1 photos" in said.out
+    by_default = Path("out", "labels", f"{photo.stem}.png").read_bytes()
+    assert main(["predict", "camvid-small", str(photo), "--out", "named", "--device", "cpu"]) == 0
+    assert Path("named", "labels", f"{photo.stem}.png").read_bytes() == by_default
+    assert main(["predict", str(stand_in), str(photo), "--out", "named", "--device", "cpu"]) == 0
+    assert capsys.readouterr().err.count("model: camvid-small, which comes with sceneparse") == 2
+
+
+def test_a_run_starts_from_it(stand_in, unreachable, capsys):
+    start = {"model.name": "fcn8s-test_resnet", "model.init": "camvid-small"}
+    config = override(recipe("fcn8s-tutorial"), start)
+    network, _ = make_network(config, read_configuration(stand_in).labels, Console(stderr=True))
+    _, state = read_bundle(stand_in)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    said = capsys.readouterr().err
+    assert "weights from camvid-small" in said
 
 
 @pytest.mark.parametrize("ours", [True, False])

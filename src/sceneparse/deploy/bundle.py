@@ -104,8 +104,8 @@ def half_of(tensor: Tensor) -> Tensor:
 
 
 def find_bundle(model: str | Path) -> Path:
-    """The bundle folder of MODEL: a run folder, a bundle folder, a shipped bundle by its name, or a checkpoint
-    of segmentation_models.pytorch, by its folder or as ``smp-hub/NAME``, which may be downloaded.
+    """The bundle folder of MODEL: a run folder, a bundle folder, the name of a shipped bundle, or a
+    checkpoint of segmentation_models.pytorch, by its folder or as ``smp-hub/NAME``, which may be downloaded.
 
     A run or a bundle in a folder that is called as a shipped bundle comes first.
 
@@ -124,6 +124,14 @@ def find_bundle(model: str | Path) -> Path:
             where=path,
             fix="go on with the run: sceneparse train ... --resume",
         )
+    for folder in (path, path / "model"):
+        there = [name for name in (CONFIG, WEIGHTS) if (folder / name).is_file()]
+        if there:
+            raise InputError(
+                f"half of a bundle: only {there[0]} is there",
+                where=folder,
+                fix="copy or make the bundle again",
+            )
     names = shipped_names()
     if str(model) in names:
         return shipped_folder(str(model))

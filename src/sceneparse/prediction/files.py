@@ -15,6 +15,8 @@ from rich.progress import Progress
 
 from sceneparse.data.decode import IMAGE_SUFFIXES, image_size
 from sceneparse.data.threads import PictureThreads
+from sceneparse.deploy.bundle import Bundle, find_bundle
+from sceneparse.deploy.shipped import is_shipped, shipped_folder
 from sceneparse.errors import InputError
 from sceneparse.outputs import output_folder
 from sceneparse.prediction.predictor import Predictor, check_options, load
@@ -97,7 +99,7 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def predict_files(
-    model: str | Path,
+    model: str | Path | None,
     inputs: Sequence[str],
     out: Path,
     *,
@@ -111,6 +113,7 @@ def predict_files(
 
     A photo that cannot be read is named and left out, the others go on. ``shares.csv`` keeps the lines of
     other photos that were predicted into the folder before, and is written also when the work is cut short.
+    Without a model it is the shipped one; a line on standard error says which model it is.
 
     Returns:
         0, or 2 when photos were left out.
@@ -121,6 +124,7 @@ def predict_files(
     check_options(tile, scales)
     photos = find_inputs(inputs, out=out)
     predictor = load(model, device=device, engine=engine)
+    print(_said(model, predictor.bundle), file=sys.stderr, flush=True)
     output_folder(out)
     table = out / "shares.csv"
     kept = [row for row in _read_shares(table) if PurePath(row.file) not in photos]
@@ -142,6 +146,16 @@ def predict_files(
     for problem in failed:
         print(f"error: {problem}", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _said(model: str | Path | None, bundle: Bundle) -> str:
+    """Which model it is, in a line."""
+    folder = shipped_folder() if model is None else find_bundle(model)
+    name = f"{folder.name}, which comes with sceneparse" if is_shipped(folder) else str(model)
+    facts = [bundle.architecture["name"], f"{bundle.labels.num_classes} classes"]
+    if bundle.scores.get("mean_iou") is not None:
+        facts.append(f"mean IoU {bundle.scores['mean_iou']:.3f} on its own {bundle.scores['split']} images")
+    return f"model: {name} ({', '.join(facts)})"
 
 
 def _predict_each(

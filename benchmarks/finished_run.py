@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provenance import machine
+
 from sceneparse.config import RunConfig, read_config
 from sceneparse.recipes import recipe
 from sceneparse.settings import differences
@@ -57,13 +59,6 @@ class FinishedRun:
     def machine(self) -> str:
         """What it was trained on, in words."""
         return machine(self.facts["hardware"], self.facts["threads"])
-
-
-def machine(hardware: dict[str, Any], threads: int) -> str:
-    """``2 cores, AVX2`` or the names of the GPUs."""
-    if hardware["gpus"]:
-        return ", ".join(hardware["gpus"])
-    return f"{threads} core{'s' * (threads > 1)}, {hardware['instructions']}"
 
 
 def finished_run(folder: Path) -> FinishedRun | None:

@@ -23,6 +23,13 @@ def hardware_name() -> str:
     return f"{platform.machine()}-{facts['cores']}cores"
 
 
+def machine(hardware: dict[str, Any], threads: int) -> str:
+    """``2 cores, AVX2``, or the names of the GPUs."""
+    if hardware["gpus"]:
+        return ", ".join(hardware["gpus"])
+    return f"{threads} core{'s' * (threads > 1)}, {hardware['instructions']}"
+
+
 def write_result(what: str, question: str, figures: dict[str, Any], *, command: str | None = None) -> Path:
     """Write ``results/<what>_<hardware>_<date>.json`` and say where."""
     date = datetime.date.today().isoformat()

@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/results.md from the newest result files.
+"""Write the tables of README.md, docs/results.md and docs/ablations.md from the newest result files.
 
 python benchmarks/results_table.py          (--check: exit 1 if they are not up to date)
 """
@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provenance import newest
+from provenance import machine, newest
+from quality_tables import ablations, section, short_rows
+from quality_tables import table as markdown
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- results: written by benchmarks/results_table.py -->", "<!-- end of results -->"
 
 Figures = dict[str, Any]
 
@@ -22,14 +23,6 @@ def _demo(f: Figures) -> str:
     return (
         f"mean IoU {f['mean_iou']:.3f} on {f['images']} unseen scenes, colour alone "
         f"{f['colour_only_mean_iou']:.3f}; {f['seconds']:.0f} s in all"
-    )
-
-
-def _camvid(f: Figures) -> str:
-    return (
-        f"val mean IoU {f['mean_iou']:.3f}, pixel accuracy {f['pixel_accuracy']:.3f}; "
-        f"{f['training_minutes']:.0f} min, {f['images_per_second']:.1f} img/s, "
-        f"{f['parameters_million']:.1f} M parameters"
     )
 
 
@@ -115,7 +108,6 @@ def _end_to_end(f: Figures) -> str:
 
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "demo": ("`sceneparse demo`, built-in scenes, from random weights", _demo),
-    "camvid-cpu": ("CamVid **val** (void ignored), `--recipe camvid-cpu`, from random weights", _camvid),
     "ade20k_steps": ("FCN-8s VGG19, 150 classes, 20 steps on three ADE20K pictures", _ade),
     "compare_pytorch_fcn": ("logits against pytorch-fcn's, same random weights", _fcn),
     "kill_resume": ("kill -9 and `--resume` against the unbroken run", _kills),
@@ -135,21 +127,42 @@ ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 
 
 def table() -> str:
-    """The Markdown table."""
-    notes: list[str] = []
-    lines = ["| what | figure | hardware | command |", "| --- | --- | --- | --- |"]
+    """One row a question, those of the recipes after the demo."""
+    rows: list[tuple[str, str, str, str]] = []
     for what, (title, say) in ROWS.items():
         result = newest(what)
-        if result is None:
-            continue
-        hardware = result["environment"]["hardware"]
-        where = ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['instructions']}"
-        note = result["figures"].get("note")
-        if note is not None:
-            notes.append(f"\\* {title}: {note}")
-        mark = " \\*" if note is not None else ""
-        lines.append(f"| {title}{mark} | {say(result['figures'])} | {where} | `{result['command']}` |")
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
+        if result is not None:
+            hardware = result["environment"]["hardware"]
+            where = machine(hardware, hardware["cores"])
+            rows.append((title, say(result["figures"]), where, result["command"]))
+        if what == "demo":
+            rows += short_rows()
+    lines = ((title, figure, where, f"`{command}`") for title, figure, where, command in rows)
+    return markdown(("what", "figure", "hardware", "command"), lines)
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"results": table},
+    "docs/results.md": {
+        "camvid": lambda: section("camvid"),
+        "ade20k": lambda: section("ade20k"),
+        "results": table,
+    },
+    "docs/ablations.md": {"ablations": ablations},
+}
+"""By page: what stands between which marks."""
+
+
+def written(text: str, parts: dict[str, Callable[[], str]]) -> str:
+    """A page with its tables as they are now."""
+    for name, write in parts.items():
+        begin, end = f"<!-- {name}: written by benchmarks/results_table.py -->", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise SystemExit(f"the marks of {name} are missing")
+        text = f"{before}{begin}\n{write()}\n{end}{after}"
+    return text
 
 
 def main() -> int:
@@ -157,11 +170,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     stale = []
-    for path in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+    for name, parts in PAGES.items():
+        path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        new = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+        new = written(text, parts)
         if new != text:
             stale.append(path)
             if not arguments.check:

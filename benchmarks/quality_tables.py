@@ -312,9 +312,8 @@ def short_rows() -> list[tuple[str, str, str, str]]:
             for name, view in f["views"].items()
             if name != "single"
         ]
-        title = (
-            f"{f['data']} **{f['split']}** ({RULES[f['data']]}), `--recipe {f['recipe']}`, start {f['start']}"
-        )
+        name = NAMES.get(f["data"], f["data"])
+        title = f"{name} **{f['split']}** ({rule(f)}), `--recipe {f['recipe']}`, start {f['start']}"
         figure = (
             f"mean IoU {spread(single['mean_iou'])} ({seeds}), pixel accuracy "
             f"{spread(single['pixel_accuracy'])}, {single['ms']['best']:.0f} ms a picture; "

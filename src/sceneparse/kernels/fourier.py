@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from sceneparse.errors import InputError
+from sceneparse.kernels import layers
 from sceneparse.kernels.compiler import kernels, torch_threads
 from sceneparse.kernels.operators import Operator
 
@@ -128,36 +129,26 @@ class Conv7x7(nn.Conv2d):
         padding = self.padding[0]
         assert isinstance(padding, int)
         grown = 2 * padding - SIZE + 1
-        if not _fits(input) or min(input.shape[2:]) + grown < 1:
+        fits = layers.is_plain(input, weight) and input.numel() > 0 and available()
+        if not fits or min(input.shape[2:]) + grown < 1:
             return super()._conv_forward(input, weight, bias)
         return convolution(input, weight, bias, padding)
-
-
-def _fits(x: Tensor) -> bool:
-    plain = x.device.type == "cpu" and x.dtype == torch.float32 and x.dim() == 4 and x.numel() > 0
-    return plain and not torch.is_autocast_enabled("cpu") and available()
 
 
 def use(network: nn.Module) -> int:
     """Turn every ``nn.Conv2d`` of a network for which it pays into a :class:`Conv7x7`, in place.
 
-    Parameters, names and hooks stay as they are.
-
     Returns:
         How many there are now.
     """
-    found = 0
-    for layer in network.modules():
-        if type(layer) is nn.Conv2d and _is_plain(layer) and pays(layer.in_channels, layer.out_channels):
-            layer.__class__ = Conv7x7
-        found += isinstance(layer, Conv7x7)
-    return found
+    return layers.turn(network, Conv7x7, _is_fitting)
 
 
-def _is_plain(layer: nn.Conv2d) -> bool:
+def _is_fitting(layer: nn.Conv2d) -> bool:
     shape = (layer.kernel_size, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
     within = layer.padding[0] == layer.padding[-1] and layer.padding[0] in range(SIZE)
-    return shape == ((SIZE, SIZE), (1, 1), (1, 1), 1, "zeros") and within
+    plain = shape == ((SIZE, SIZE), (1, 1), (1, 1), 1, "zeros") and within
+    return plain and pays(layer.in_channels, layer.out_channels)
 
 
 # ---------------------------------------------------------------------- tiles and their spectra

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sceneparse.errors import InputError
+from sceneparse.kernels import layers
 from sceneparse.kernels.compiler import kernels, torch_threads
 from sceneparse.kernels.operators import Operator
 
@@ -325,8 +326,7 @@ class Conv3x3(nn.Conv2d):
 
 
 def _fits(x: Tensor, weight: Tensor) -> bool:
-    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() == 4
-    if not plain or torch.is_autocast_enabled("cpu") or not available():
+    if not layers.is_plain(x, weight) or not available():
         return False
     outs, channels = weight.shape[:2]
     return pays(channels, outs, *x.shape[2:], batch=len(x), training=True)
@@ -335,19 +335,12 @@ def _fits(x: Tensor, weight: Tensor) -> bool:
 def use(network: nn.Module) -> int:
     """Turn every fitting ``nn.Conv2d`` of a network into a :class:`Conv3x3`, in place.
 
-    Parameters, names and hooks stay as they are.
-
     Returns:
         How many there are now.
     """
-    found = 0
-    for layer in network.modules():
-        if type(layer) is nn.Conv2d and _is_plain(layer):
-            layer.__class__ = Conv3x3
-        found += isinstance(layer, Conv3x3)
-    return found
+    return layers.turn(network, Conv3x3, _is_fitting)
 
 
-def _is_plain(layer: nn.Conv2d) -> bool:
+def _is_fitting(layer: nn.Conv2d) -> bool:
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"

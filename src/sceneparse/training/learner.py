@@ -19,7 +19,7 @@ from sceneparse.config import RunConfig
 from sceneparse.data.loader import Batch
 from sceneparse.errors import InputError
 from sceneparse.group import Group
-from sceneparse.kernels import fourier, pointwise, winograd
+from sceneparse.kernels import fourier, pointwise, skipping, winograd
 from sceneparse.memory import keep_freed_memory
 from sceneparse.models import Network
 from sceneparse.normalization import Normalization
@@ -84,7 +84,7 @@ class Learner:
         network.to(memory_format=torch.channels_last)
         if self.device.type == "cpu":
             keep_freed_memory()
-            for kernel in (winograd, fourier, pointwise):
+            for kernel in (winograd, fourier, pointwise, skipping):
                 kernel.use(network)
         self._average: Network | None = None
         if config.optimizer.ema:

@@ -126,8 +126,9 @@ def _config(
     elif settings.get("epochs"):
         settings["steps"] = 0
     settings["data.path"] = Path(data).as_posix()
-    if str(settings.get("model.name", "")).startswith(PREFIX) and not resume:
-        # A recipe's options are for this package's heads.
+    before, now = base.model.name, str(settings.get("model.name", base.model.name))
+    if now != before and (now.startswith(PREFIX) or before.startswith(PREFIX)) and not resume:
+        # A recipe's options are for this package's heads, or for its one network of smp.
         settings = {"model.options": ModelOptions()} | settings
     config = override(base, settings)
     short_side = min(config.augmentation.crop)

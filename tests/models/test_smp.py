@@ -6,8 +6,8 @@ import sys
 import pytest
 import timm
 import torch
+from hub_cache import put_in_cache
 from huggingface_hub import constants
-from safetensors.torch import save_file
 
 from sceneparse.errors import InputError
 from sceneparse.models import ModelOptions, build_model, load_weights, model_from_architecture
@@ -47,6 +47,12 @@ def test_logits_are_theirs(arch, encoder, scores_hw):
         torch.testing.assert_close(model(images), their_model(images), atol=1e-5, rtol=1e-5)
         assert model.scores(images).shape == (1, 4, *scores_hw)
     assert model.architecture["name"] == f"smp/{arch.lower()}-{encoder}"
+
+
+def test_stochastic_depth_reaches_timms_backbone():
+    model = build_model("smp/upernet-tu-test_convnext", 3, ModelOptions(smp={"drop_path_rate": 0.4}))
+    rates = [module.drop_prob for module in model.modules() if hasattr(module, "drop_prob")]
+    assert max(rates) == pytest.approx(0.4)
 
 
 def test_images_are_padded_to_what_the_architecture_takes():
@@ -99,6 +105,7 @@ def test_shapes_alone_draw_no_random_numbers():
             "mean 'decoder_pyramid_channels'",
         ),
         ("smp/fpn-tu-test_resnet", {"in_channels": 4}, "no argument 'in_channels'"),
+        ("smp/fpn-mobilenet_v2", {"drop_path_rate": 0.1}, "no argument 'drop_path_rate'"),
         ("smp/fpn-tu-test_resnet", {"decoder_merge_policy": "ad"}, "does not make fpn"),
     ],
 )
@@ -119,18 +126,6 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
-
-
-def put_in_cache(cache, repository, tensors, revision="abc", config=None):
-    """Files as the hub's client leaves them in its cache."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    snapshot = folder / "snapshots" / revision
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(revision)
-    save_file(tensors, snapshot / "model.safetensors")
-    if config is not None:
-        (snapshot / "config.json").write_text(json.dumps(config))
 
 
 def test_imagenet_weights_of_smps_encoders(cache):

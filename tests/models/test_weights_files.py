@@ -7,6 +7,7 @@ import socket
 import pytest
 import timm
 import torch
+from hub_cache import put_in_cache, timms_vgg
 from narrow_fcn import narrow_fcn, randomized
 from safetensors.torch import save_file
 
@@ -29,15 +30,6 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "getproxies", dict)
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     return tmp_path / "hub"
-
-
-def put_in_cache(cache, repository, tensors):
-    """A file as the hub's client leaves it in its cache."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    (folder / "snapshots" / "abc").mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("abc")
-    save_file(tensors, folder / "snapshots" / "abc" / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -138,21 +130,8 @@ def test_imagenet_comes_from_the_cache_without_a_network(no_network):
 
 
 def test_imagenet_for_vgg_maps_timms_layers(no_network):
-    """timm's VGG keeps fc6 and fc7 as convolutions called pre_logits.fc1 and fc2."""
     model = narrow_fcn(blocks=(2, 2, 3, 3, 3))
-    tensors, position = {}, 0
-    for block, count in enumerate((2, 2, 3, 3, 3), start=1):
-        for i in range(1, count + 1):
-            for kind in ("weight", "bias"):
-                shape = model.state_dict()[f"encoder.conv{block}_{i}.{kind}"].shape
-                tensors[f"features.{position}.{kind}"] = torch.randn(shape)
-            position += 2
-        position += 1
-    for theirs, ours in (("fc1", "fc6"), ("fc2", "fc7")):
-        for kind in ("weight", "bias"):
-            tensors[f"pre_logits.{theirs}.{kind}"] = torch.randn(
-                model.state_dict()[f"encoder.{ours}.{kind}"].shape
-            )
+    tensors = timms_vgg(model.state_dict(), (2, 2, 3, 3, 3))
     put_in_cache(no_network, "timm/vgg16.tv_in1k", tensors | {"head.fc.weight": torch.randn(10, 16)})
     report = load_weights(model, "imagenet")
     assert torch.equal(model.encoder.conv5_3.weight, tensors["features.28.weight"])

@@ -35,8 +35,11 @@ NOT_ARGUMENTS = ("encoder_name", "encoder_weights", "in_channels", "classes", "a
 """Arguments of smp's classes that are said otherwise or have no place here: logits need no activation, and
 there are no labels of whole images."""
 
-OTHER_ARGUMENTS = ("img_size", "dynamic_img_size", "decoder_use_batchnorm", "psp_use_batchnorm")
-"""Arguments that smp passes on to timm, or takes from older checkpoints."""
+OLDER_ARGUMENTS = ("decoder_use_batchnorm", "psp_use_batchnorm")
+"""Arguments that smp takes from older checkpoints."""
+
+TIMM_ARGUMENTS = ("img_size", "dynamic_img_size", "drop_path_rate")
+"""Arguments that smp passes on to timm's backbones; encoders of its own would drop them without a word."""
 
 _REFUSALS = (ValueError, KeyError, TypeError, RuntimeError, AssertionError)
 """How smp and timm refuse hundreds of encoders, each in its own way (NotImplementedError is a RuntimeError).
@@ -101,7 +104,7 @@ def build_smp(name: str, num_classes: int, options: ModelOptions) -> SmpNetwork:
             or a combination that smp does not make or that does not take images of any size.
     """
     arch, encoder = split_smp_name(name)
-    _require_known_arguments(arch, options.smp)
+    _require_known_arguments(arch, encoder, options.smp)
     model = create_smp(arch, encoder, num_classes, options.smp)
     network = SmpNetwork(model, num_classes, MULTIPLES.get(arch, DEEPEST))
     used = _parameters_in_use(network, name)
@@ -253,13 +256,14 @@ def _any_size(arch: str, encoder: str) -> dict[str, Any]:
     return {}
 
 
-def _require_known_arguments(arch: str, arguments: Mapping[str, Any]) -> None:
-    """Arguments that smp's class names itself, and others that published checkpoints have."""
+def _require_known_arguments(arch: str, encoder: str, arguments: Mapping[str, Any]) -> None:
+    """Arguments that smp's class names itself, others that published checkpoints have, and timm's."""
     import inspect
 
     made = require_smp().MODEL_ARCHITECTURES_MAPPING[arch]
     known = [n for n in inspect.signature(made.__init__).parameters if n not in ("self", "kwargs")]
-    known = [n for n in (*known, *OTHER_ARGUMENTS) if n not in NOT_ARGUMENTS]
+    of_timm = TIMM_ARGUMENTS if encoder.startswith("tu-") else ()
+    known = [n for n in (*known, *OLDER_ARGUMENTS, *of_timm) if n not in NOT_ARGUMENTS]
     for argument in arguments:
         if argument not in known:
             raise InputError(

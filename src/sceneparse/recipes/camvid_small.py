@@ -2,6 +2,7 @@
 
 Paper:    features of strides 4 to 32 fused as in Lin et al., Feature Pyramid Networks, CVPR 2017, over
           HGNetV2-B0, cheap where pixels are many; class weights of ENet (Paszke et al. 2016).
+Data:     CamVid
 Expected: docs/results.md (val, void ignored, single scale).
 Hardware: two processor cores, no GPU.
 Hours:    0.75

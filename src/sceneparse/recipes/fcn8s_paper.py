@@ -2,9 +2,10 @@
 
 Paper:    Long, Shelhamer, Darrell, Fully Convolutional Networks for Semantic Segmentation, CVPR 2015,
           section 4.3: fixed learning rate 1e-4 for FCN-VGG16, weight decay 5e-4, dropout kept.
-Expected: VOC seg11valid 65.5 (FCN-8s, their weights). Not measured here: it starts from ImageNet weights.
+Data:     PASCAL VOC, or any
+Expected: VOC seg11valid 65.5 (FCN-8s, their weights). Not run here: it starts from ImageNet weights.
 Hardware: a GPU; batch 20 is 5 samples accumulated four times.
-Hours:    about 6 on an RTX 3090, reckoned from 7.5e17 operations at 35 TFLOP/s in bf16. Not run here.
+Hours:    about 6 on an RTX 3090; reckoned, not run. 7.5e17 operations at 35 TFLOP/s.
 Command:  sceneparse train DATA --out runs/paper --recipe fcn8s-paper --init imagenet
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from provenance import machine
 
 from sceneparse.config import RunConfig, read_config
 from sceneparse.recipes import recipe
-from sceneparse.settings import differences
+from sceneparse.settings import differences, to_plain
 
 OF_THE_MACHINE = {
     "data.path",
@@ -75,7 +76,7 @@ def finished_run(folder: Path) -> FinishedRun | None:
 
 
 def changed_settings(config: RunConfig) -> dict[str, Any]:
-    """Dotted names and values in which a run differs from its recipe, but for what follows the machine.
+    """Dotted names and plain values in which a run differs from its recipe, but for what follows the machine.
 
     Raises:
         InputError: the recipe does not exist any more.
@@ -90,18 +91,16 @@ def changed_settings(config: RunConfig) -> dict[str, Any]:
         "epochs": True,
     }
     left_out = OF_THE_MACHINE | {name for name, was_open in filled.items() if was_open}
-    return {name: value for name, value in changed.items() if name not in left_out}
+    return {name: to_plain(value) for name, value in changed.items() if name not in left_out}
 
 
-def training_command(config: RunConfig, *, seed: int | None = None) -> str:
-    """How to repeat a run, without the paths of the machine it was made on."""
-    words = ["sceneparse train DATA --out RUN --recipe", config.recipe]
-    if seed is not None:
-        words += ["--seed", str(seed)]
+def training_command(config: RunConfig) -> str:
+    """How to repeat a run but for its seed, without the paths of the machine it was made on."""
+    words = ["sceneparse", "train", "DATA", "--out", "RUN", "--recipe", config.recipe]
     for name, value in changed_settings(config).items():
-        said = str(value).replace(" ", "") if isinstance(value, (tuple, list)) else str(value)
-        words.append(f"--set {name}={'null' if value is None else said}")
-    return " ".join(words)
+        said = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        words += ["--set", f"{name}={said}"]
+    return shlex.join(words)
 
 
 def spread(values: Iterable[float]) -> dict[str, float | int | None]:

@@ -16,10 +16,13 @@ class Variant:
     Args:
         what: the change, in words.
         settings: by dotted name, text as ``--set`` takes it.
+        pictures: times those that the base sees, for changes that make a step dearer or cheaper and are to be
+            compared at the same time; the table says the minutes of every row.
     """
 
     what: str
     settings: dict[str, str]
+    pictures: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,15 @@ STUDIES: dict[str, Study] = {
             "constant-rate": Variant(
                 what="constant learning rate", settings={"optimizer.schedule": "constant"}
             ),
+            "muon": Variant(
+                what="Muon in place of AdamW",
+                settings={
+                    "optimizer.name": "muon",
+                    "optimizer.lr": "0.02",
+                    "optimizer.momentum": "0.95",
+                    "optimizer.clip_norm": "0",
+                },
+            ),
             "smoothing": Variant(what="labels smoothed by 0.1", settings={"loss.label_smoothing": "0.1"}),
         },
     ),
@@ -74,7 +86,11 @@ STUDIES: dict[str, Study] = {
         title=f"Heads over {BACKBONE}",
         recipe="camvid-small",
         base="FCN-8s, the paper's head",
-        settings={"model.name": f"fcn8s-{BACKBONE}"},
+        settings={
+            "model.name": f"fcn8s-{BACKBONE}",
+            "model.options.upsampling": "bilinear",
+            "model.options.dropout": "0",
+        },
         variants={
             "fcn4s": Variant(
                 what="FCN-4s: the paper's head with one skip more",

@@ -80,7 +80,7 @@ def config_of(study: Study, variant: Variant, samples: int, seed: int) -> tuple[
     """
     settings = study.settings | variant.settings
     config = override(recipe(study.recipe), settings)
-    steps = max(1, samples // config.images_per_step)
+    steps = max(1, round(samples * variant.pictures) // config.images_per_step)
     settings |= {"steps": str(steps), "eval_every": str(steps), "samples": "0"}
     return replace(override(config, settings), epochs=None, seed=seed), settings
 
@@ -160,6 +160,7 @@ def row_of(
     return {
         "what": variant.what,
         "settings": variant.settings,
+        "pictures": variant.pictures,
         "mean_iou": spread(scores.values()),
         "pixel_accuracy": spread(run.rows[-1]["pixel_accuracy"] for run in runs),
         "difference": spread(scores[seed] - base[seed] for seed in both) if both else None,

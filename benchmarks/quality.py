@@ -32,6 +32,7 @@ from sceneparse.config import RunConfig
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.decode import read_image
 from sceneparse.deploy.bundle import WEIGHTS, find_bundle, load_model
+from sceneparse.prediction.engine import ENGINES
 from sceneparse.report.findings import read_findings
 from sceneparse.report.mistakes import digest_of_model, read_numbers
 
@@ -71,7 +72,7 @@ def groups(folders: Sequence[Path]) -> dict[str, list[FinishedRun]]:
 
 def scores_of(run: FinishedRun, data: Path, options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Scores of each view, with those of every class for a single view; and the number of images."""
-    predictor = sceneparse.load(run.folder, device=options.device)
+    predictor = sceneparse.load(run.folder, device=options.device, engine=options.engine)
     views, images = {}, 0
     for name in options.views:
         scales, flip = VIEWS[name]
@@ -114,7 +115,7 @@ def milliseconds(
     run: FinishedRun, picture: NDArray[np.uint8], options: argparse.Namespace
 ) -> tuple[dict[str, dict[str, float]], str]:
     """Best and median of each view's time for a picture, taken in turns; and how the network computes."""
-    predictor = sceneparse.load(run.folder, device=options.device)
+    predictor = sceneparse.load(run.folder, device=options.device, engine=options.engine)
     times: dict[str, list[float]] = {name: [] for name in options.views}
     for name in options.views:  # warm up
         predictor(picture, scales=VIEWS[name][0], flip=VIEWS[name][1])
@@ -202,6 +203,7 @@ def main() -> None:
     parser.add_argument("--absent", default="skip", choices=("skip", "zero"))
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", default="auto", choices=ENGINES)
     parser.add_argument("--seconds", type=float, default=20, help="of measuring the cost, at least")
     options = parser.parse_args()
     options.views = [name for name in VIEWS if name in {"single", *options.views}]

@@ -279,8 +279,9 @@ def _study(result: Result) -> str:
 
 def _variant(row: Figures, common: Figures) -> list[str]:
     changed = " ".join(f"`{name}={text}`" for name, text in (row["settings"] or common).items())
+    more = "" if row["pictures"] == 1 else f", {row['pictures']:g} times the pictures"
     return [
-        row["what"],
+        f"{row['what']}{more}",
         spread(row["mean_iou"]),
         points(row),
         spread(row["pixel_accuracy"]),

@@ -15,15 +15,18 @@ PACKAGES = (
 )
 
 
+def version(package: str) -> str | None:
+    """Of a package, by its name for pip; None where it is not installed. Nothing is imported."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def versions() -> dict[str, str]:
     """Version of Python and of the packages a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    found = {package: version(package) or "not installed" for package in PACKAGES}
+    return {"python": platform.python_version(), **found}
 
 
 def hardware() -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sceneparse.environment import version
 from sceneparse.errors import InputError, nearest
 from sceneparse.models.encoder import DEEPEST
 from sceneparse.models.network import Network
@@ -168,12 +169,7 @@ def _known_encoder(encoder: str, name: str) -> str:
 
 def smp_version() -> str | None:
     """Version of segmentation_models.pytorch; None: it is not installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("segmentation-models-pytorch")
-    except metadata.PackageNotFoundError:
-        return None
+    return version("segmentation-models-pytorch")
 
 
 def require_smp() -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sceneparse import environment
 from sceneparse.errors import InputError
 
 FILE = "network.xml"
@@ -22,10 +22,7 @@ FILE = "network.xml"
 
 def version() -> str | None:
     """Of the package; None where it is not installed."""
-    try:
-        return metadata.version("openvino")
-    except metadata.PackageNotFoundError:
-        return None
+    return environment.version("openvino")
 
 
 def require_openvino() -> None:

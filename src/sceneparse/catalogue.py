@@ -11,6 +11,7 @@ from typing import Any
 from sceneparse.deploy.bundle import WEIGHTS, read_configuration
 from sceneparse.deploy.shipped import DEFAULT_SHIPPED, shipped_folder, shipped_names
 from sceneparse.models import DEFAULT_MODEL, HEADS
+from sceneparse.models.resnet import NETWORKS
 from sceneparse.models.smp import PREFIX, smp_version
 from sceneparse.models.smp_weights import smp_weights_settings
 from sceneparse.models.vgg import BLOCKS
@@ -122,6 +123,9 @@ def _backbones() -> Iterator[Entry]:
     import timm
 
     here = cached_repositories()
+    for name in NETWORKS:
+        about = "this package's own, for random weights"
+        yield Entry(name=name, kind="backbone", family="slimresnet", about=about, weights="none")
     ours = [f"{name}{suffix}" for name in BLOCKS for suffix in ("", "_bn")]
     for name in timm.list_models():
         family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]

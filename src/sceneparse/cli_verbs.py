@@ -37,8 +37,9 @@ def _train_arguments(parser: Parser) -> None:
         "--model",
         metavar="NAME",
         help="HEAD-BACKBONE, like fcn8s-vgg19 or fcn16s-resnet50; HEAD is fcn32s, fcn16s, fcn8s or fcn4s "
-        "(the paper's), fcn8s-wide (the tutorial's), fcn8s-fused, fcn4s-fused; BACKBONE: vgg11..vgg19, also "
-        "with _bn, or any name of timm's; or smp/ARCH-ENCODER, of segmentation_models.pytorch; see: "
+        "(the paper's), fcn8s-wide (the tutorial's), fcn8s-fused, fcn4s-fused, fcn2s-fused; BACKBONE: "
+        "vgg11..vgg19, also with _bn, slimresnet20, slimresnet32, or any name of timm's; or "
+        "smp/ARCH-ENCODER, of segmentation_models.pytorch; see: "
         "sceneparse models",
     )
     parser.add_argument(

@@ -21,6 +21,11 @@ MODELS = {
     "fcn4s": lambda: narrow_fcn("fcn4s"),
     "fcn8s-fused": lambda: narrow_fcn("fcn8s-fused"),
     "fcn4s-fused": lambda: narrow_fcn("fcn4s-fused"),
+    "fcn2s-fused": lambda: narrow_fcn("fcn2s-fused"),
+    "fcn2s-fused-slimresnet20": lambda: build_model("fcn2s-fused-slimresnet20", CLASSES),
+    "fcn8s-slimresnet20": lambda: build_model(
+        "fcn8s-slimresnet20", CLASSES, ModelOptions(upsampling="bilinear")
+    ),
     "wide": lambda: narrow_fcn("fcn8s-wide"),
     "batch norm": lambda: narrow_fcn(batch_norm=True),
     "average pooling": lambda: narrow_fcn(options=ModelOptions(pooling="average")),

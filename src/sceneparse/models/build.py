@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sceneparse.errors import InputError, nearest
-from sceneparse.models.encoder import TimmEncoder, is_vgg, make_encoder
+from sceneparse.models.encoder import BuiltEncoder, is_vgg, make_encoder
 from sceneparse.models.fcn import AT_ONCE_SCALES, FCN, FCNHead, Head, WideHead
 from sceneparse.models.fused import FusedHead
 from sceneparse.models.network import Network
 from sceneparse.models.options import ModelOptions
 from sceneparse.models.smp import PREFIX, build_smp
-from sceneparse.models.vgg import VGG
 
 HEADS: dict[str, tuple[int, ...]] = {
     "fcn32s": (32,),
@@ -22,9 +21,10 @@ HEADS: dict[str, tuple[int, ...]] = {
     "fcn8s-wide": (8, 16, 32),
     "fcn8s-fused": (8, 16, 32),
     "fcn4s-fused": (4, 8, 16, 32),
+    "fcn2s-fused": (2, 4, 8, 16, 32),
 }
 """Head family to the strides whose features it uses. fcn32s, fcn16s, fcn8s: the paper's; fcn4s: one skip
-further; fcn8s-wide: the tutorial's decoder; fcn8s-fused, fcn4s-fused: features are fused, then scored."""
+further; fcn8s-wide: the tutorial's decoder; -fused: features are fused, then scored."""
 
 DEFAULT_MODEL = "fcn8s-vgg19"
 
@@ -35,9 +35,10 @@ def build_model(name: str, num_classes: int, options: ModelOptions | None = None
 
     Args:
         name: ``HEAD-BACKBONE``: a head of :data:`HEADS` and vgg11, vgg13, vgg16, vgg19 (each also with
-            ``_bn``) or any timm backbone that has the head's strides. ``fcn8s-vgg19``, ``fcn8s-wide-vgg19``,
-            ``fcn4s-convnext_tiny``. Or ``smp/ARCH-ENCODER``: an architecture of segmentation_models.pytorch
-            on one of its encoders: ``smp/segformer-mit_b0``, ``smp/unet-tu-convnext_tiny``.
+            ``_bn``), slimresnet20, slimresnet32 or any timm backbone that has the head's strides.
+            ``fcn8s-vgg19``, ``fcn8s-wide-vgg19``, ``fcn4s-convnext_tiny``. Or ``smp/ARCH-ENCODER``: an
+            architecture of segmentation_models.pytorch on one of its encoders: ``smp/segformer-mit_b0``,
+            ``smp/unet-tu-convnext_tiny``.
         num_classes: K, at least 1.
         options: see :class:`ModelOptions`.
 
@@ -58,7 +59,7 @@ def build_model(name: str, num_classes: int, options: ModelOptions | None = None
     return model
 
 
-def assemble(family: str, encoder: VGG | TimmEncoder, num_classes: int, options: ModelOptions) -> FCN:
+def assemble(family: str, encoder: BuiltEncoder, num_classes: int, options: ModelOptions) -> FCN:
     """An encoder under the head of a family. ``architecture`` stays empty: the encoder may have no name."""
     head: Head
     if family == "fcn8s-wide":

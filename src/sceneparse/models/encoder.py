@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sceneparse.errors import InputError, nearest
 from sceneparse.models.options import ModelOptions
+from sceneparse.models.resnet import NETWORKS, SlimResNet
 from sceneparse.models.vgg import BLOCKS, VGG
 
 DEEPEST = 32
@@ -65,6 +66,9 @@ class TimmEncoder(nn.Module):
         return dict(zip(self.strides, features, strict=True))
 
 
+BuiltEncoder = VGG | SlimResNet | TimmEncoder
+
+
 def create_timm(backbone: str, *, out_indices: Sequence[int] | None = None, **arguments: Any) -> Any:
     """``timm.create_model(backbone, features_only=True)``, accepting any image size where timm can."""
     import timm
@@ -83,7 +87,7 @@ def _feature_levels(backbone: str, strides: Sequence[int]) -> list[int]:
     name = backbone.partition(".")[0]
     if not timm.is_model(name):
         raise InputError(
-            f"unknown backbone {backbone!r}.{nearest(name, timm.list_models())}",
+            f"unknown backbone {backbone!r}.{nearest(name, (*NETWORKS, *timm.list_models()))}",
             where="model name",
             fix="use a name that timm.list_models() gives; for instance resnet50, convnext_tiny, vgg19",
         )
@@ -115,7 +119,7 @@ def _feature_levels(backbone: str, strides: Sequence[int]) -> list[int]:
     return [len(reductions) - 1 - reductions[::-1].index(s) for s in strides]
 
 
-def check_encoder(encoder: VGG | TimmEncoder, strides: Sequence[int], name: str) -> None:
+def check_encoder(encoder: BuiltEncoder, strides: Sequence[int], name: str) -> None:
     """Runs a 32x96 image through and compares the features with what the encoder promises.
 
     Raises:
@@ -152,7 +156,7 @@ def is_vgg(backbone: str) -> bool:
     return backbone.partition(".")[0].removesuffix("_bn") in BLOCKS
 
 
-def make_encoder(backbone: str, strides: Sequence[int], options: ModelOptions) -> VGG | TimmEncoder:
+def make_encoder(backbone: str, strides: Sequence[int], options: ModelOptions) -> BuiltEncoder:
     """The encoder for a backbone name, starting at random.
 
     Raises:
@@ -175,6 +179,8 @@ def make_encoder(backbone: str, strides: Sequence[int], options: ModelOptions) -
                 where=f"model option {option}",
                 fix="leave it out, or choose vgg16 or vgg19",
             )
+    if backbone in NETWORKS:
+        return SlimResNet(NETWORKS[backbone])
     encoder = TimmEncoder(backbone, strides)
     check_encoder(encoder, strides, backbone)
     return encoder

@@ -32,7 +32,7 @@ REFERENCE_PADDING = 100
 
 
 class VGG(nn.Module):
-    """(B, 3, H, W) to {4: pool2, 8: pool3, 16: pool4, 32: fc7}, each (B, channels[stride], h, w).
+    """(B, 3, H, W) to {2: pool1, 4: pool2, 8: pool3, 16: pool4, 32: fc7}, each (B, channels[stride], h, w).
 
     Args:
         blocks: convolutions before each pool, see :data:`BLOCKS`.
@@ -62,13 +62,13 @@ class VGG(nn.Module):
         self.batch_norm = batch_norm
         self.pooling = pooling
         self.reference = padding == "reference"
-        self.channels = {4: widths[1], 8: widths[2], 16: widths[3], 32: fc_width}
+        self.channels = {2: widths[0], 4: widths[1], 8: widths[2], 16: widths[3], 32: fc_width}
         # Where cell 0 of a feature begins, in image rows. The reference's 3x3 conv1_1 padded by 100 gives
         # output 99 rows before the image, and the unpadded 7x7 fc6 gives none for the first 3 cells of stride
         # 32: -99 + 3 * 32 = -3.
         before = 1 - REFERENCE_PADDING
         self.origins = (
-            {4: before, 8: before, 16: before, 32: before + 3 * 32}
+            {2: before, 4: before, 8: before, 16: before, 32: before + 3 * 32}
             if self.reference
             else dict.fromkeys(self.channels, 0)
         )
@@ -97,7 +97,7 @@ class VGG(nn.Module):
             pools.append(x)
         x = self.drop6(F.relu(self.fc6(x), inplace=True))
         x = F.relu(self.fc7(x), inplace=True)
-        return {4: pools[1], 8: pools[2], 16: pools[3], 32: x}
+        return {2: pools[0], 4: pools[1], 8: pools[2], 16: pools[3], 32: x}
 
     def _pool(self, x: Tensor, block: int) -> Tensor:
         if self.pooling == "average" or (self.pooling == "source" and block < 5):

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -180,7 +181,7 @@ def figures_of(study: Study, planned: Sequence[Planned], samples: int, split: st
         run = finished_run(one.folder)
         if run is not None:
             finished.setdefault(one.variant, []).append(run)
-            commands.setdefault(one.variant, " ".join(["sceneparse", *one.command(study, "DATA", "RUN")]))
+            commands.setdefault(one.variant, shlex.join(["sceneparse", *one.command(study, "DATA", "RUN")]))
     base = {run.config.seed: run.rows[-1]["mean_iou"] for run in finished.get(BASE, [])}
     variants = variants_of(study)
     return {

@@ -4,8 +4,8 @@ Paper:    Liu et al., A ConvNet for the 2020s, CVPR 2022, under Xiao et al., Uni
           2018; the rate, 6e-5 for all layers, is that of UPerNet on Swin (Liu et al., ICCV 2021).
 Data:     ADE20K
 Expected: mean IoU 52.1 on val, single scale, as MMSegmentation has for this network, crop and length. It
-          adds a second loss at stride 16 and lowers the rate of early layers: a point less is no surprise. Not
-          run here.
+          adds a second loss at stride 16 and lowers the rate of early layers: a point less is no surprise.
+          Not run here.
 Hardware: a GPU with 80 GB, 45 GB of disk for the pixel cache. MMSegmentation needs 8.5 GB for two pictures.
 Hours:    about 28 on an A100; reckoned, not run. 7.0e18 operations at 70 TFLOP/s.
 Command:  sceneparse train ADEChallengeData2016 --out runs/modern --recipe ade20k-modern

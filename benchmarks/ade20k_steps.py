@@ -1,7 +1,8 @@
 """FCN-8s on VGG19, 150 classes: do twenty steps on real ADE20K pictures lower the loss, and is all there?
 
-Repeats the three pictures of the benchmark's sample to a training split in the ADE20K challenge layout,
-trains twenty steps at 224, batch 4, from random weights, and predicts the three photos.
+Two of the three pictures of the benchmark's sample, several times each, are the training split, the third is
+the validation split (a picture may not be in both), in the ADE20K challenge layout. Trains twenty steps at
+224, batch 4, from random weights, and predicts the three photos.
 
     python benchmarks/ade20k_steps.py --sample FOLDER   (with images/validation and annotations/validation)
 """
@@ -33,11 +34,13 @@ COMPLETE = (
 
 
 def challenge_layout(sample: Path, root: Path) -> None:
-    """images and annotations, validation as it is, training with each picture several times."""
+    """images and annotations: the last picture to validate, the others several times to learn from."""
     for kind in ("images", "annotations"):
-        shutil.copytree(sample / kind / "validation", root / kind / "validation")
-        (root / kind / "training").mkdir()
-        for file in sorted((sample / kind / "validation").iterdir()):
+        for split in ("training", "validation"):
+            (root / kind / split).mkdir(parents=True)
+        *learned, last = sorted((sample / kind / "validation").iterdir())
+        shutil.copy(last, root / kind / "validation")
+        for file in learned:
             for i in range(REPEATS):
                 shutil.copy(file, root / kind / "training" / f"{file.stem}_{i}{file.suffix}")
 
@@ -65,7 +68,7 @@ def main() -> int:
             "eval_every=10",
         ]
         subprocess.run([*command, "train", str(data), "--out", str(run), *settings], check=True)
-        photos = str(data / "images" / "validation")
+        photos = str(arguments.sample / "images" / "validation")
         subprocess.run([*command, "predict", str(run), photos, "--out", str(out)], check=True)
         with (run / "losses.csv").open(encoding="utf-8", newline="") as file:
             losses = [float(row["loss"]) for row in csv.DictReader(file)]

@@ -96,13 +96,12 @@ def cached_repositories() -> set[str]:
 
 def _shipped() -> Iterator[Entry]:
     for name in shipped_names():
-        bundle = read_configuration(shipped_folder(name))
-        facts = [bundle.architecture["name"], f"{bundle.labels.num_classes} classes"]
-        if bundle.scores.get("mean_iou") is not None:
-            facts.append(f"{bundle.scores['split']} mean IoU {bundle.scores['mean_iou']:.3f}")
-        facts.append(f"{(shipped_folder(name) / WEIGHTS).stat().st_size / 1e6:.1f} MB")
+        folder = shipped_folder(name)
+        said = read_configuration(folder).in_words()
+        size = (folder / WEIGHTS).stat().st_size
         default = " (what predict uses where no model is named)" if name == DEFAULT_SHIPPED else ""
-        yield Entry(name=name, kind="shipped", about=f"{', '.join(facts)}{default}", weights="here")
+        about = f"{said}, {size / 1e6:.1f} MB{default}"
+        yield Entry(name=name, kind="shipped", about=about, weights="here")
 
 
 def _recipes() -> Iterator[Entry]:

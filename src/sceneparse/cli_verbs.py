@@ -46,7 +46,8 @@ def _train_arguments(parser: Parser) -> None:
         "--init",
         metavar="WEIGHTS",
         help="what the network starts from: imagenet (downloaded once), a file (.mat, .pth, .safetensors), "
-        "a run of your own, or smp-hub/NAME; left out: random weights",
+        "a run of your own, camvid-small (which comes with sceneparse), or smp-hub/NAME; left out: random "
+        "weights",
     )
     parser.add_argument("--size", type=size, metavar="H,W", help="training crop in pixels")
     parser.add_argument(

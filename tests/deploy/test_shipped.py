@@ -1,8 +1,10 @@
 """Bundles that come with the package: found by name without a network; nothing is written beside them."""
 
 import json
+import re
 import shutil
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,7 @@ from sceneparse.settings import override
 from sceneparse.training.run import make_network
 
 MOST_BYTES = 10_000_000
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -130,6 +133,16 @@ def test_none_there(monkeypatch, tmp_path):
         sceneparse.load()
 
 
+@pytest.mark.parametrize("file", [WEIGHTS, CONFIG, shipped.CARD])
+def test_the_wheel_takes_it_along(file):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["sceneparse"]
+    path = Path("shipped", "camvid-small", file)
+    assert any(path.match(pattern) for pattern in patterns)
+    made = Path("shipped", "camvid-small", "engine-x", file)
+    assert not any(made.match(pattern) for pattern in patterns)
+
+
 def test_the_bundle_that_ships(unreachable):
     """It loads, is small, has its licence, its scores and its card."""
     names = shipped.shipped_names()
@@ -150,6 +163,8 @@ def test_the_bundle_that_ships(unreachable):
         assert "research" in bundle.licence
         assert bundle.scores["split"] == "val"
         card = (folder / shipped.CARD).read_text(encoding="utf-8")
+        for picture in re.findall(r"!\[.*?\]\((.*?)\)", card):
+            assert (folder / picture).is_file(), picture
         assert f"{bundle.scores['mean_iou']:.3f}" in card
         assert bundle.licence in card
         for class_name in bundle.labels.names:

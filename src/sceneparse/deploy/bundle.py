@@ -67,6 +67,13 @@ class Bundle:
             "scores": self.scores,
         }
 
+    def in_words(self) -> str:
+        """Network, number of classes, and the score if there is one."""
+        said = f"{self.architecture['name']}, {self.labels.num_classes} classes"
+        if self.scores.get("mean_iou") is None:
+            return said
+        return f"{said}, {self.scores['split']} mean IoU {self.scores['mean_iou']:.3f}"
+
 
 def write_bundle(folder: Path, bundle: Bundle, state: dict[str, Tensor], *, half: bool = False) -> None:
     """Write a bundle; each of its files appears whole or not at all.

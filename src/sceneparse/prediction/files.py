@@ -152,10 +152,7 @@ def _said(model: str | Path | None, bundle: Bundle) -> str:
     """Which model it is, in a line."""
     folder = shipped_folder() if model is None else find_bundle(model)
     name = f"{folder.name}, which comes with sceneparse" if is_shipped(folder) else str(model)
-    facts = [bundle.architecture["name"], f"{bundle.labels.num_classes} classes"]
-    if bundle.scores.get("mean_iou") is not None:
-        facts.append(f"mean IoU {bundle.scores['mean_iou']:.3f} on its own {bundle.scores['split']} images")
-    return f"model: {name} ({', '.join(facts)})"
+    return f"model: {name} ({bundle.in_words()})"
 
 
 def _predict_each(

@@ -243,10 +243,11 @@ def test_finished_runs_are_left_alone_and_stopped_ones_go_on(tmp_path, monkeypat
 
 
 def test_differences_are_of_runs_with_the_same_seed(tmp_path):
-    planned = ablations.plan(STUDY, [BASE, "no-flip"], [0, 1, 2], 400, tmp_path)
+    planned = ablations.plan(STUDY, [BASE, "no-flip"], [0, 1, 2, 3], 400, tmp_path)
     scores = {
         (BASE, 0): 0.50,
         (BASE, 1): 0.60,
+        (BASE, 3): 0.10,
         ("no-flip", 0): 0.53,
         ("no-flip", 1): 0.61,
         ("no-flip", 2): 0.9,
@@ -257,9 +258,9 @@ def test_differences_are_of_runs_with_the_same_seed(tmp_path):
             write_run(one.folder, one.config, 0.1, steps=1)  # was stopped
         else:
             write_run(one.folder, one.config, score)
-    assert ablations.seeds_in(tmp_path) == {0, 1, 2}
+    assert ablations.seeds_in(tmp_path) == {0, 1, 2, 3}
     rows = ablations.figures_of(STUDY, planned, 400, "val")["rows"]
-    assert rows[BASE]["mean_iou"]["mean"] == pytest.approx(0.55)
+    assert rows[BASE]["mean_iou"]["mean"] == pytest.approx(0.40)
     assert rows["no-flip"]["mean_iou"]["n"] == 3
     assert rows["no-flip"]["difference"] == {
         "mean": pytest.approx(0.02),

@@ -168,6 +168,17 @@ def test_no_bundle(tmp_path, folder):
         find_bundle(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("lost", "kept"), [("model.safetensors", "config.json"), ("config.json", "model.safetensors")]
+)
+def test_half_a_bundle(folder, lost, kept):
+    (folder / lost).unlink()
+    for model in (folder, folder.parent):
+        with pytest.raises(InputError, match=f"half of a bundle: only {kept} is there") as raised:
+            find_bundle(model)
+        assert raised.value.where == folder
+
+
 def test_another_writing_leaves_the_first_until_it_is_whole(folder, network, monkeypatch):
     from sceneparse.deploy import bundle as module
 

@@ -167,7 +167,7 @@ def test_starts_takes_twenty_steps_and_resumes(name, data_of, small, monkeypatch
     steps, losses = np.loadtxt(run / "losses.csv", delimiter=",", skiprows=1, usecols=(0, 1), unpack=True)
     assert steps.tolist() == list(range(1, STEPS + 1))
     assert np.isfinite(losses).all()
-    assert losses[-5:].mean() < losses[0], losses
+    assert losses[-5:].mean() < losses[0] - 0.005, losses  # far above rounding
     learned = load_checkpoint(run / "checkpoints" / "last.ckpt").model
     assert not all(torch.equal(tensor, halfway.model[n]) for n, tensor in learned.items())
     labels = load(run, device="cpu")(np.full((40, 56, 3), 120, np.uint8)).labels

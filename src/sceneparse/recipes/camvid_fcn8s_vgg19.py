@@ -7,8 +7,8 @@ Data:     CamVid
 Expected: not measured. From ImageNet weights others have 73.2 on val (FCN-8s on VGG16, the README of
           FCN-Segmentation-TensorFlow); from random weights it should stay below.
 Hardware: a GPU from 8 GB, or two processor cores and 8 GB of memory.
-Hours:    about 0.5 on an RTX 3090, about 20 on two cores; reckoned, not run. 2.4e16 operations at 15 TFLOP/s;
-          two cores take 3.3 s for a step of 8 x 224x224 without batch norm (docs/speed.md).
+Hours:    about 0.5 on an RTX 3090, about 18 on two cores; reckoned, not run. 2.4e16 operations at 15 TFLOP/s;
+          a step of 8 pictures takes 9.7 s of one core's time, 6.7 GB of memory (AVX2, measured).
 Command:  sceneparse train CAMVID --out runs/camvid --recipe camvid-fcn8s-vgg19
 
 140 M parameters for 367 pictures: ``--init imagenet --lr 1e-4`` starts from weights that have seen more,

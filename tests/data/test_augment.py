@@ -301,3 +301,18 @@ def test_grey_stays_grey():
 def test_wrong_settings_are_refused(values):
     with pytest.raises(InputError):
         Augmentation(**({"crop": (8, 8)} | values))
+
+
+def test_small_views():
+    views = Augmentation(crop=(256, 320), scale=(0.6, 1.7), early=0.5, early_size=0.6, photometric=0.3)
+    small = views.small()
+    assert small.crop == (160, 192)  # 153.6 and 192 in multiples of 32
+    assert small.scale == pytest.approx((0.36, 1.02))
+    assert (small.flip, small.photometric) == (True, 0.3)
+    assert Augmentation(crop=(20, 500), early_size=0.1).small().crop == (20, 64)
+
+
+@pytest.mark.parametrize("wrong", [{"early": -0.1}, {"early": 1.5}, {"early_size": 0}, {"early_size": 1.1}])
+def test_wrong_early_views_are_refused(wrong):
+    with pytest.raises(InputError, match="early"):
+        Augmentation(crop=(32, 32), **wrong)

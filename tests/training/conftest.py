@@ -20,16 +20,18 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def config(data, tmp_path_factory):
-    """Ten steps, evaluated at 4, 8 and 10, with dropout, averaging and augmentation: all that is random."""
+    """Ten steps, evaluated at 4, 8 and 10, with dropout, averaging and augmentation: all that is random;
+    three of them on small views.
+    """
     return RunConfig(
         recipe="test",
         data=DataConfig(path=str(data), resize="none", cache=str(tmp_path_factory.mktemp("cache"))),
-        augmentation=Augmentation(crop=(32, 32)),
+        augmentation=Augmentation(crop=(64, 64), early=0.3, early_size=0.5),
         model=ModelConfig(
             name="fcn8s-test_efficientnet", options=ModelOptions(upsampling="bilinear", dropout=0.3)
         ),
         optimizer=OptimizerConfig(
-            name="adamw", lr=3e-3, weight_decay=0.01, schedule="poly", warmup=0.2, clip_norm=5.0, ema=0.9
+            name="muon", lr=3e-3, weight_decay=0.01, schedule="poly", warmup=0.2, clip_norm=5.0, ema=0.9
         ),
         batch_size=2,
         steps=10,

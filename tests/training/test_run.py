@@ -405,3 +405,16 @@ def test_a_crop_larger_than_the_pictures(config, tmp_path, said):
     large = replace(config, augmentation=Augmentation(crop=(80, 96)), steps=1, samples=0)
     assert train(large, tmp_path / "run", console=said).step == 1
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["augmentation"]["crop"] == [80, 96]
+
+
+def test_small_views_come_first(config, tmp_path, said, monkeypatch):
+    seen, real = [], Learner.step
+
+    def step(self, parts, number):
+        seen.append((number, [tuple(part["image"].shape[2:]) for part in parts]))
+        return real(self, parts, number)
+
+    monkeypatch.setattr(Learner, "step", step)
+    views = replace(config.augmentation, early=0.5)
+    train(replace(config, steps=4, eval_every=4, augmentation=views), tmp_path / "run", console=said)
+    assert seen == [(0, [(32, 32)]), (1, [(32, 32)]), (2, [(64, 64)]), (3, [(64, 64)])]

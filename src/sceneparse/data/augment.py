@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -31,6 +31,9 @@ MAX_COLOR_CHANGE = 0.5
 
 MAX_HUE_DEGREES = 18.0
 """At strength 1 the hue turns by up to this many degrees either way."""
+
+CELL = 32
+"""Networks pad images to multiples of it."""
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -54,6 +57,9 @@ class Augmentation:
             shrinking is as likely as growing.
         flip: mirror left and right half of the time.
         photometric: strength 0..1 of changes in brightness, contrast, saturation and hue; 0 changes none.
+        early: share 0..1 of a run's steps, at its start, that see :meth:`small` views: at first a network
+            learns as much from them, and several times as many go by in the same time.
+        early_size: factor 0..1 on the height and width of small views.
 
     Raises:
         InputError: a value out of range.
@@ -63,6 +69,8 @@ class Augmentation:
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
     photometric: float = 0.5
+    early: float = 0.0
+    early_size: float = 0.6
 
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or any(not isinstance(side, int) or side < 1 for side in self.crop):
@@ -73,6 +81,18 @@ class Augmentation:
             raise InputError(f"the scale takes two positive factors, the smaller first; got {self.scale}")
         if not 0 <= self.photometric <= 1:
             raise InputError(f"the photometric strength is between 0 and 1; got {self.photometric}")
+        if not 0 <= self.early <= 1:
+            raise InputError(f"the share of early steps is between 0 and 1; got {self.early}")
+        if not 0 < self.early_size <= 1:
+            raise InputError(f"the size of early views is above 0 and up to 1; got {self.early_size}")
+
+    def small(self) -> Augmentation:
+        """The early views: crop and scale times ``early_size``, the crop in multiples of 32 pixels."""
+        crop_h, crop_w = (
+            max(min(side, CELL), round(side * self.early_size / CELL) * CELL) for side in self.crop
+        )
+        low, high = (factor * self.early_size for factor in self.scale)
+        return replace(self, crop=(crop_h, crop_w), scale=(low, high))
 
 
 def augment(

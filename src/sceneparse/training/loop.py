@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from sceneparse.data.augment import Augmentation
 from sceneparse.data.loader import (
     Batch,
     EvalDataset,
@@ -339,21 +340,26 @@ class Loop:
     # ------------------------------------------------------------------ data, saving, resuming
 
     def _training_batches(self) -> Iterator[Batch]:
+        """Batches from where the run stands: first those of small views, then those of whole ones."""
+        config = self.config
+        early = round(config.augmentation.early * config.steps)
+        if self.progress.step < early:
+            yield from self._batches_until(early, config.augmentation.small())
+        yield from self._batches_until(config.steps, config.augmentation)
+
+    def _batches_until(self, step: int, augmentation: Augmentation) -> Iterator[Batch]:
         config = self.config
         sampler = StepSampler(
             num_samples=len(self.prepared.train),
             batch_size=config.batch_size,
             seed=config.seed,
-            steps=config.steps * config.accumulate,
+            steps=step * config.accumulate,
             start_step=self.progress.step * config.accumulate,
             rank=self.group.rank,
             world_size=self.group.size,
         )
         dataset = TrainDataset(
-            self.prepared.train,
-            config.augmentation,
-            seed=config.seed,
-            ignore_index=self.labels.ignore_index,
+            self.prepared.train, augmentation, seed=config.seed, ignore_index=self.labels.ignore_index
         )
         on_gpu = self.device.type == "cuda"
         return iter(make_loader(dataset, sampler, workers=config.workers, pin_memory=on_gpu))

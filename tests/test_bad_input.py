@@ -161,7 +161,7 @@ def test_unknown_or_missing_split(data, scene_run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--recipe", "camvid-smal"], ("unknown recipe 'camvid-smal'. Did you mean 'camvid-small'", *RECIPES)),
+        (["--recipe", "camvid-smal"], ("'camvid-smal'. Did you mean 'camvid-small'", *RECIPES)),
         (["--model", "fcn9s-vgg19"], ("unknown model 'fcn9s-vgg19'", "Did you mean", *HEADS)),
         (["--model", "fcn8s-resnet18x"], ("resnet18x", "Did you mean")),
         (["--set", "optimizer.learning=1"], ("unknown setting 'optimizer.learning'", "optimizer")),

@@ -310,6 +310,7 @@ def test_small_views():
     assert small.scale == pytest.approx((0.36, 1.02))
     assert (small.flip, small.photometric) == (True, 0.3)
     assert Augmentation(crop=(20, 500), early_size=0.1).small().crop == (20, 64)
+    assert Augmentation(crop=(48, 368), early_size=1.0).small().crop == (48, 368), "never larger"
 
 
 @pytest.mark.parametrize("wrong", [{"early": -0.1}, {"early": 1.5}, {"early_size": 0}, {"early_size": 1.1}])

@@ -87,9 +87,12 @@ class Augmentation:
             raise InputError(f"the size of early views is above 0 and up to 1; got {self.early_size}")
 
     def small(self) -> Augmentation:
-        """The early views: crop and scale times ``early_size``, the crop in multiples of 32 pixels."""
+        """The early views: crop and scale times ``early_size``, the crop in multiples of 32 pixels.
+
+        No side is longer than the crop's: ``--batch-size auto`` has tried that one.
+        """
         crop_h, crop_w = (
-            max(min(side, CELL), round(side * self.early_size / CELL) * CELL) for side in self.crop
+            min(side, max(CELL, round(side * self.early_size / CELL) * CELL)) for side in self.crop
         )
         low, high = (factor * self.early_size for factor in self.scale)
         return replace(self, crop=(crop_h, crop_w), scale=(low, high))

@@ -276,7 +276,7 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
         *("train", "2024", "--out", "run", "--recipe", "camvid-small", "--model", "fcn16s-vgg11"),
         *("--init", "none.mat", "--size", "64x96", "--batch-size", "3", "--epochs", "1.5", "--lr", "1e-3"),
         *("--precision", "32", "--device", "cpu", "--devices", "2", "--seed", "7", "--workers", "2"),
-        *("--label-set", "ade20k", "--deterministic", "--set", "optimizer.momentum=0.5"),
+        *("--label-set", "ade20k", "--deterministic", "--set", "optimizer.clip_norm=0.5"),
         *("--set", "model.options.upsampling=bilinear"),
         *("--set", "data.cache=1e3"),
     ]
@@ -288,11 +288,41 @@ def test_flags_reach_the_settings(monkeypatch, tmp_path):
     assert config.model.options.upsampling == "bilinear"
     assert config.augmentation.crop == (64, 96)
     assert (config.batch_size, config.steps, config.epochs) == (3, 0, 1.5)
-    assert (config.optimizer.lr, config.optimizer.momentum) == (1e-3, 0.5)
+    assert (config.optimizer.lr, config.optimizer.clip_norm) == (1e-3, 0.5)
     assert (config.precision, config.device, config.seed, config.workers) == ("32", "cpu", 7, 2)
     assert config.devices == 2
     assert config.deterministic is True
     assert config.data.cache == "1e3", "text stays text"
+
+
+@pytest.mark.parametrize(
+    ("flags", "needs"),
+    [
+        (["optimizer.momentum=0.5"], "optimizer.name=sgd or muon"),
+        (["optimizer.momentum=0.5", "optimizer.name=muon"], None),
+        (["optimizer.others_lr_factor=1"], "optimizer.name=muon"),
+        (["optimizer.others_lr_factor=1", "optimizer.name=sgd"], "optimizer.name=muon"),
+        (["augmentation.early_size=0.5"], "augmentation.early above 0"),
+        (["augmentation.early_size=0.5", "augmentation.early=0.1"], None),
+        (["data.short_side=100", "data.resize=none"], "data.resize=short-side"),
+        (["data.short_side=100"], None),
+        (["data.resize=none"], None),
+    ],
+)
+def test_a_setting_without_effect_is_refused(flags, needs, monkeypatch, tmp_path, capsys):
+    from sceneparse import api
+
+    def stop_here(config, out, *, resume, command):
+        raise InputError("far enough")
+
+    monkeypatch.setattr(api, "train_run", stop_here)
+    words = [word for flag in flags for word in ("--set", flag)]
+    assert main(["train", "data", "--out", str(tmp_path / "run"), *words]) == 2
+    said = capsys.readouterr().err
+    if needs is None:
+        assert "far enough" in said
+    else:
+        assert f"{flags[0].partition('=')[0]!r} has no effect here: it needs {needs}" in said
 
 
 def test_evaluate_prints_the_numbers(scene_run, scene_data, tmp_path, capsys):

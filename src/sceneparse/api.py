@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from sceneparse.config import RunConfig
+from sceneparse.config import RunConfig, refuse_without_effect
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.devices import refuse_numbered_gpu, refuse_other_number, require_devices
 from sceneparse.errors import InputError
@@ -131,6 +131,7 @@ def _config(
         # A recipe's options are for this package's heads, or for its one network of smp.
         settings = {"model.options": ModelOptions()} | settings
     config = override(base, settings)
+    refuse_without_effect(config, settings)
     short_side = min(config.augmentation.crop)
     grows = config.data.resize == "short-side" and short_side > config.data.short_side
     if "augmentation.crop" in settings and "data.short_side" not in settings and grows and not resume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,31 @@ class RunConfig:
     def write(self, path: Path) -> None:
         """Write as YAML, whole or not at all: without its settings a run could not be resumed."""
         write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def refuse_without_effect(config: RunConfig, given: Iterable[str]) -> None:
+    """Raise if a setting was asked for that changes nothing beside the others.
+
+    A recipe may hold such settings: with another optimizer they are left over, and nobody asked for them.
+
+    Args:
+        config: the run.
+        given: dotted names of what was asked for.
+
+    Raises:
+        InputError: says what the setting needs.
+    """
+    optimizer, views = config.optimizer.name, config.augmentation
+    needs = {
+        "data.short_side": (config.data.resize != "none", "data.resize=short-side or squash"),
+        "optimizer.momentum": (optimizer in ("sgd", "muon"), "optimizer.name=sgd or muon"),
+        "optimizer.others_lr_factor": (optimizer == "muon", "optimizer.name=muon"),
+        "augmentation.early_size": (views.early > 0, "augmentation.early above 0"),
+    }
+    for name in given:
+        has_effect, need = needs.get(name, (True, ""))
+        if not has_effect:
+            raise InputError(f"setting {name!r} has no effect here: it needs {need}", fix="leave it out")
 
 
 def read_config(path: Path) -> RunConfig:

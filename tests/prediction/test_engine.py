@@ -28,7 +28,7 @@ from sceneparse.models.build import assemble
 from sceneparse.models.vgg import VGG
 from sceneparse.prediction import aot, artefact, engine, openvino, precision
 from sceneparse.prediction.artefact import MANIFEST, Shelf
-from sceneparse.prediction.folding import folded
+from sceneparse.prediction.folding import TRACING, folded
 
 ENVIRONMENT = dict(os.environ)
 """Of the tests, with the kernels in their cache."""
@@ -367,6 +367,22 @@ def test_openvino_is_not_installed(bundle, monkeypatch):
     monkeypatch.setattr(openvino, "version", lambda: None)
     with pytest.raises(InputError, match=r"pip install 'sceneparse\[openvino\]'"):
         sceneparse.load(bundle, device="cpu", engine="openvino")
+
+
+def test_nothing_else_is_traced_while_one_is_compiled(monkeypatch, tmp_path):
+    """A network folded by another thread meanwhile left every module of the process broken."""
+    held = []
+
+    def export(*_, **__):
+        held.append(TRACING.locked())
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr(torch.export, "export", export)
+    monkeypatch.setattr(aot, "compiler", lambda: "g++")
+    with pytest.raises(RuntimeError, match="far enough"):
+        aot.write_compiled(nn.Conv2d(3, 3, 1), (8, 8), tmp_path)
+    assert held == [True]
+    assert not TRACING.locked()
 
 
 @pytest.mark.skipif(aot.compiler() is None, reason="no C++ compiler on this machine")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 # The compiled code calls their operators.
 from sceneparse.kernels import fourier, winograd  # noqa: F401
+from sceneparse.prediction.folding import TRACING
 
 FILE, OPERATORS = "network.so", "network.json"
 
@@ -37,7 +38,7 @@ def write_compiled(body: nn.Module, size_hw: tuple[int, int], folder: Path) -> N
     image = torch.zeros(1, 3, *size_hw).contiguous(memory_format=torch.channels_last)
     any_size = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     package = folder / "network.pt2"
-    with _quiet():
+    with TRACING, _quiet():
         exported = torch.export.export(body, (image,), dynamic_shapes=(any_size,), strict=False)
         torch._inductor.aoti_compile_and_package(
             exported,

@@ -22,8 +22,9 @@ from sceneparse.models import Network
 from sceneparse.prediction.affine import Affine, affine_after, remove_affine
 from sceneparse.prediction.rewritten import Rewritten, geometry_of
 
-_TRACING = threading.Lock()
-"""Two tracings at once would put back each other's changes to all modules."""
+TRACING = threading.Lock()
+"""Whoever traces, PyTorch's compiler too, changes what a call of any module of the process does. Two at once
+put back each other's changes, and no module works any more."""
 
 _NOTHING = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 """Layers without effect in evaluation mode."""
@@ -112,7 +113,7 @@ class _Tracer(fx.Tracer):
 def traced(module: nn.Module) -> fx.GraphModule | None:
     """The graph of a module; None where it decides by values, sizes or what else a graph cannot hold."""
     try:
-        with _TRACING:
+        with TRACING:
             return fx.GraphModule(module, _Tracer().trace(module))
     except Exception:  # code of any kind runs here on stand-ins, and may fail in any way
         return None

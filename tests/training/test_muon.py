@@ -66,6 +66,15 @@ def test_which_weights_are_muons():
     assert hidden_weights(linear) == [linear[0].weight]
 
 
+@pytest.mark.parametrize("classes", [5, 32, 64])
+def test_layers_as_wide_as_there_are_classes_are_hidden_all_the_same(classes):
+    with torch.device("meta"):
+        network = build_model("fcn2s-fused-slimresnet20", classes)
+    hidden = {id(p) for p in hidden_weights(network)}
+    others = {n for n, p in network.named_parameters() if id(p) not in hidden and p.ndim == 4}
+    assert others == {"encoder.stem.0.0.weight", "head.score.weight", "head.up.weight"}
+
+
 def test_frozen_weights_are_nobodys():
     layer = nn.Conv2d(8, 8, 3).requires_grad_(False)
     assert hidden_weights(nn.Sequential(layer)) == []

@@ -169,6 +169,7 @@ class FCN(Network):
     """
 
     head_prefix = "head."
+    score_prefix = "head.score."
     head: Head
 
     def __init__(self, encoder: nn.Module, head: Head, num_classes: int) -> None:

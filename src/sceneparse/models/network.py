@@ -26,10 +26,12 @@ class Network(nn.Module, ABC):
         architecture: name, number of classes and options, as plain values: what
             :func:`sceneparse.models.model_from_architecture` needs to build this network again.
         head_prefix: how the names in ``state_dict()`` of the layers begin that belong to the classes.
+        score_prefix: how the names begin of those that give scores of classes.
         multiple: of what H and W are padded to a multiple.
     """
 
     head_prefix: ClassVar[str]
+    score_prefix: ClassVar[str]
     multiple: int = DEEPEST
     encoder: nn.Module
 

@@ -57,7 +57,7 @@ class SmpNetwork(Network):
         multiple: of what the sides of an image are padded to a multiple.
     """
 
-    head_prefix = "segmentation_head."
+    head_prefix = score_prefix = "segmentation_head."
 
     def __init__(self, model: Any, num_classes: int, multiple: int) -> None:
         super().__init__(model.encoder, num_classes)

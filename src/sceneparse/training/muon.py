@@ -34,21 +34,17 @@ def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
 
     What touches pixels or classes, has a row for each channel alone (depthwise) or is no matrix is Adam's.
     """
-    last = set(_scores(network)) if isinstance(network, Network) else set()
+    last = network.score_prefix if isinstance(network, Network) else None
     found = []
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d):
             hidden = layer.groups == 1 and layer.in_channels > COLOURS
         else:
             hidden = type(layer) is nn.Linear
-        if hidden and f"{name}.weight" not in last and layer.weight.requires_grad:
+        scores = last is not None and f"{name}.".startswith(last)
+        if hidden and not scores and layer.weight.requires_grad:
             found.append(layer.weight)
     return found
-
-
-def _scores(network: Network) -> list[str]:
-    of_head = network.head_parameter_names()
-    return [n for n, p in network.named_parameters() if n in of_head and len(p) == network.num_classes]
 
 
 @torch.no_grad()

@@ -137,10 +137,14 @@ class LossConfig:
         class_weights: "none", "enet" (1 / ln(1.02 + share), Paszke et al. 2016) or "median-frequency"
             (Eigen, Fergus 2015), from the pixel shares of the training split.
         label_smoothing: share 0..1 of the target spread over all classes.
+        logit_adjustment: with class weights: the loss is of the logits plus the logarithm of the weights.
+            Rare classes are learned as fast, and the logits are still those of classes as frequent as they
+            are: weights alone make a network see rare classes where there are none.
     """
 
     class_weights: str = "none"
     label_smoothing: float = 0.0
+    logit_adjustment: bool = False
 
     def __post_init__(self) -> None:
         _one_of("loss.class_weights", self.class_weights, CLASS_WEIGHTS)

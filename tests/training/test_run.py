@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from boxes import CLASSES, draw_data
 from PIL import Image
@@ -23,6 +24,7 @@ from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import confusion_matrix, scores
 from sceneparse.labels import LabelSet
 from sceneparse.normalization import IMAGENET
+from sceneparse.prediction.inference import normalized
 from sceneparse.settings import override
 from sceneparse.training import loop as loop_module
 from sceneparse.training.checkpoint import load_checkpoint
@@ -418,3 +420,24 @@ def test_small_views_come_first(config, tmp_path, said, monkeypatch):
     views = replace(config.augmentation, early=0.5)
     train(replace(config, steps=4, eval_every=4, augmentation=views), tmp_path / "run", console=said)
     assert seen == [(0, [(32, 32)]), (1, [(32, 32)]), (2, [(64, 64)]), (3, [(64, 64)])]
+
+
+def test_adjusted_logits_are_those_of_the_weighted_loss(config):
+    """Against PyTorch's loss of the network's own logits, and what its gradient does to a score's bias."""
+    part = batch(2, seed=1)
+    weights = torch.tensor([1.0, 2.0, 5.0])
+    adjusted = learner(config, **PLAIN_SGD | {"loss.logit_adjustment": "true", "optimizer.clip_norm": "0"})
+    plain = learner(config, **PLAIN_SGD | {"optimizer.clip_norm": "0"})
+    images = normalized(part["image"], IMAGENET, torch.device("cpu"))
+    with torch.no_grad():
+        logits = adjusted.network.eval()(images) + weights.log()[:, None, None]
+    expected = F.cross_entropy(logits, part["mask"].long(), weight=weights)
+    torch.testing.assert_close(adjusted.step([part], 5), expected)
+    assert abs(expected - plain.step([part], 5)) > 1e-3
+    bias, of_plain = ((o.network.head.score["stride32"].bias.detach()) for o in (adjusted, plain))
+    assert bias[2] - bias[0] < of_plain[2] - of_plain[0]  # the rare class is not told to be everywhere
+
+
+def test_logits_of_learned_upsampling_cannot_be_adjusted(config):
+    with pytest.raises(InputError, match="logit_adjustment"):
+        learner(config, **{"loss.logit_adjustment": "true", "model.options.upsampling": "learned"})

@@ -80,6 +80,7 @@ class Learner:
         self._fabric = make_fabric(config.device, config.precision, group)
         self.device = self._fabric.device
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
+        self._adjustment = _adjustment(network, self.class_weights) if config.loss.logit_adjustment else None
         optimizer = make_optimizer(network, config.optimizer, fused=config.precision != "16")
         network.to(memory_format=torch.channels_last)
         if self.device.type == "cpu":
@@ -139,6 +140,8 @@ class Learner:
             images = normalized(batch["image"], self.normalization, self.device)
             with self._apart_until_the_last(part, len(parts)):
                 scores = self._scores(images)
+                if self._adjustment is not None:
+                    scores = scores + self._adjustment
                 # A learned upsampling computes in the precision of the network's other layers.
                 with self._fabric.autocast():
                     total = cross_entropy_sum(
@@ -200,6 +203,27 @@ class Learner:
 
     def _scaler(self) -> Any:
         return getattr(self._fabric.strategy.precision, "scaler", None)
+
+
+def _adjustment(network: Network, class_weights: Tensor | None) -> Tensor | None:
+    """What is added to the scores in the loss, (K, 1, 1): logarithms of the weights.
+
+    The optimum of the weighted loss is then where the softmax of the scores alone is the classes'
+    probability [Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021, the other way round].
+
+    Raises:
+        InputError: it could not be added before the last upsampling, which is learned.
+    """
+    if class_weights is None:
+        return None
+    if network.upsampling((network.multiple, network.multiple)).kernel is not None:
+        raise InputError(
+            "loss.logit_adjustment is for networks whose last upsampling is bilinear",
+            where="setting loss.logit_adjustment",
+            fix="--set model.options.upsampling=bilinear, or --set loss.logit_adjustment=false",
+        )
+    counted = class_weights > 0
+    return torch.where(counted, class_weights, 1.0).log()[:, None, None]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Study:
 BASE = "base"
 """Name of the base among the variants of a study."""
 
-BACKBONE = "hgnetv2_b0"
+BACKBONE = "slimresnet20"
 """Of the comparison of heads."""
 
 STUDIES: dict[str, Study] = {
@@ -57,29 +57,39 @@ STUDIES: dict[str, Study] = {
         title="Choices of camvid-small",
         recipe="camvid-small",
         base="the recipe, shortened",
+        samples=8000,
         variants={
+            "adamw": Variant(
+                what="AdamW 3e-3 in place of Muon",
+                settings={"optimizer.name": "adamw", "optimizer.lr": "3e-3", "optimizer.clip_norm": "5"},
+            ),
+            "whole-views": Variant(
+                what="no small views at the start; as many pictures as take the same time",
+                settings={"augmentation.early": "0"},
+                pictures=0.68,
+            ),
+            "no-adjustment": Variant(
+                what="class weights without logit adjustment", settings={"loss.logit_adjustment": "false"}
+            ),
             "no-class-weights": Variant(
-                what="loss without class weights", settings={"loss.class_weights": "none"}
+                what="loss without class weights",
+                settings={"loss.class_weights": "none", "loss.logit_adjustment": "false"},
+            ),
+            "half-colour": Variant(
+                what="colours changed half as much", settings={"augmentation.photometric": "0.5"}
             ),
             "no-averaging": Variant(what="last weights, not averaged", settings={"optimizer.ema": "0"}),
             "no-scaling": Variant(
                 what="views of one size, not scaled", settings={"augmentation.scale": "[1, 1]"}
             ),
-            "no-colour": Variant(what="colours as they are", settings={"augmentation.photometric": "0"}),
             "no-flip": Variant(what="views not mirrored", settings={"augmentation.flip": "false"}),
-            "constant-rate": Variant(
-                what="constant learning rate", settings={"optimizer.schedule": "constant"}
+            "stride-4": Variant(
+                what="features from stride 4 on", settings={"model.name": f"fcn4s-fused-{BACKBONE}"}
             ),
-            "muon": Variant(
-                what="Muon in place of AdamW",
-                settings={
-                    "optimizer.name": "muon",
-                    "optimizer.lr": "0.02",
-                    "optimizer.momentum": "0.95",
-                    "optimizer.clip_norm": "0",
-                },
+            "hgnetv2": Variant(
+                what="HGNetV2-B0 of timm, from stride 4 on",
+                settings={"model.name": "fcn4s-fused-hgnetv2_b0"},
             ),
-            "smoothing": Variant(what="labels smoothed by 0.1", settings={"loss.label_smoothing": "0.1"}),
         },
     ),
     "heads": Study(
@@ -91,6 +101,7 @@ STUDIES: dict[str, Study] = {
             "model.options.upsampling": "bilinear",
             "model.options.dropout": "0",
         },
+        samples=8000,
         variants={
             "fcn4s": Variant(
                 what="FCN-4s: the paper's head with one skip more",
@@ -103,6 +114,10 @@ STUDIES: dict[str, Study] = {
             "fcn4s-fused": Variant(
                 what="FCN-4s fused: likewise, with one skip more",
                 settings={"model.name": f"fcn4s-fused-{BACKBONE}"},
+            ),
+            "fcn2s-fused": Variant(
+                what="FCN-2s fused: with two skips more",
+                settings={"model.name": f"fcn2s-fused-{BACKBONE}"},
             ),
         },
     ),

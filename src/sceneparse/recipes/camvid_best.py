@@ -1,4 +1,4 @@
-"""CamVid from random weights as well as it can be done here: camvid-small's choices, wider, deeper and longer.
+"""CamVid from random weights as well as it can be done here: camvid-small, wider, deeper and longer.
 
 Paper:    as camvid-small.
 Data:     CamVid

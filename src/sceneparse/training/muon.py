@@ -2,7 +2,7 @@
 neural networks*, 2024), for convolutions.
 
 A gradient of a convolution has a few strong directions, and Adam spends its steps on them. Replaced by the
-nearest orthogonal matrix, every direction moves as far; from random weights half the steps suffice (CamVid).
+nearest orthogonal matrix, every direction moves as far.
 
 torch.optim.Muon takes linear layers alone, and computes in bfloat16, which few processors have units for.
 

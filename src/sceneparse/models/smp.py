@@ -43,10 +43,8 @@ TIMM_ARGUMENTS = ("img_size", "dynamic_img_size", "drop_path_rate")
 """Arguments that smp passes on to timm's backbones; encoders of its own would drop them without a word."""
 
 _REFUSALS = (ValueError, KeyError, TypeError, RuntimeError, AssertionError)
-"""What smp and timm raise where an architecture does not go with an encoder; a RuntimeError also where a class has
-no such form. All are told on as InputError.
-Each of them becomes an InputError that keeps its cause.
-"""
+"""What smp and timm raise where an architecture does not go with an encoder; NotImplementedError, where a
+class has no such form, is a RuntimeError. All are told on as InputError."""
 
 
 class SmpNetwork(Network):

@@ -215,9 +215,11 @@ def test_weights_that_do_not_fit(scene_data, scene_run, tmp_path, capsys):
 def test_model_that_is_not_there(scene_data, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
-    for model, said in ((tmp_path / "gone", "no such model"), (empty, "no model here")):
-        evaluate_error(capsys, model, scene_data, model, said)
-        predict_error(capsys, model, scene_data / "photos" / "b", tmp_path / "out", model, said)
+    gone, photos = tmp_path / "gone", scene_data / "photos" / "b"
+    evaluate_error(capsys, gone, scene_data, gone, "no such model")
+    predict_error(capsys, gone, photos, tmp_path / "out", gone, "neither a model nor photos")
+    evaluate_error(capsys, empty, scene_data, empty, "no model here")
+    predict_error(capsys, empty, photos, tmp_path / "out", empty, "no photos in this folder")
     assert not (tmp_path / "out").exists()
 
 

@@ -28,22 +28,25 @@ EVERYTHING = RunConfig(
         cache="c",
         skip_bad=True,
     ),
-    augmentation=Augmentation(crop=(31, 57), scale=(0.75, 1.5), flip=False, photometric=0.25),
+    augmentation=Augmentation(
+        crop=(31, 57), scale=(0.75, 1.5), flip=False, photometric=0.25, early=0.25, early_size=0.75
+    ),
     model=ModelConfig(
         name="fcn16s-resnet50", options=ModelOptions(upsampling="bilinear", dropout=0.25), init="imagenet"
     ),
     optimizer=OptimizerConfig(
-        name="sgd",
+        name="muon",
         lr=1e-5,
         momentum=0.5,
         weight_decay=1e-4,
         bias_lr_factor=2.0,
+        others_lr_factor=0.5,
         schedule="poly",
         warmup=0.25,
         clip_norm=2.0,
         ema=0.5,
     ),
-    loss=LossConfig(class_weights="enet", label_smoothing=0.125),
+    loss=LossConfig(class_weights="enet", label_smoothing=0.125, logit_adjustment=True),
     batch_size=3,
     accumulate=2,
     steps=77,

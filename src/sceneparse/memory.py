@@ -70,3 +70,9 @@ def keep_freed_memory() -> None:
         library.gnu_get_libc_version  # others than glibc may have a mallopt of other numbers  # noqa: B018
         library.mallopt(mmap_max, 0)
         library.mallopt(trim_threshold, -1)
+
+
+def give_freed_memory_back() -> None:
+    """Return to the system what this process has freed and kept: what it holds then is in use."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)  # GNU only; musl, macOS and Windows have none

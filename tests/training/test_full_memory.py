@@ -40,7 +40,7 @@ def test_training(config, tmp_path, said, monkeypatch, error):
         with pytest.raises(InputError) as caught:
             train(config, run, console=said)
     assert (
-        caught.value.what == "the memory of 'cpu' is full in step 6: batch size 4, crop 32 x 32, precision 32"
+        caught.value.what == "the memory of 'cpu' is full in step 6: batch size 4, crop 64 x 64, precision 32"
     )
     for part in (
         f"{run / 'checkpoints' / 'last.ckpt'} is kept: go on with --resume and ",

@@ -14,7 +14,7 @@ from sceneparse.config import RunConfig
 from sceneparse.data.loader import Batch
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
-from sceneparse.memory import is_out_of_memory, memory_bytes
+from sceneparse.memory import give_freed_memory_back, is_out_of_memory, memory_bytes
 from sceneparse.models import build_model
 from sceneparse.models.smp import PREFIX
 from sceneparse.normalization import IMAGENET
@@ -145,6 +145,7 @@ class _Step:
     def peak_on_cpu(self, samples: int) -> int:
         """Bytes of this process that were in memory."""
         self._warm_up(samples)
+        give_freed_memory_back()
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins again
             self._take(samples)
@@ -158,9 +159,9 @@ class _Step:
         if not self.is_warm:
             self._take(samples)
             self.is_warm = True
+        gc.collect()
 
     def _take(self, samples: int) -> None:
-        gc.collect()
         kind = torch.uint8 if self.labels.num_classes <= 255 else torch.int32
         image = torch.zeros((samples, 3, *self.crop), dtype=torch.uint8)
         batch: Batch = {

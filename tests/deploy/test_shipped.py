@@ -143,6 +143,13 @@ def test_the_wheel_takes_it_along(file):
     assert not any(made.match(pattern) for pattern in patterns)
 
 
+def test_the_card_goes_with_the_licences():
+    """Of the two licences it is the card that says what the weights' own allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    card = Path("src", "sceneparse", "shipped", "camvid-small", shipped.CARD)
+    assert any(card.match(pattern) for pattern in project["license-files"])
+
+
 def test_the_bundle_that_ships(unreachable):
     """It loads, is small, has its licence, its scores and its card."""
     names = shipped.shipped_names()

@@ -171,7 +171,10 @@ def _scores(facts: Facts) -> str:
                 f"* The recipe with {iou['n']} seeds: mean IoU {iou['mean']:.3f}, standard deviation "
                 f"{iou['sd']:.3f}."
             )
-        lines.append(f"* A picture of 480x360 takes {time['median']:.0f} ms on {facts.quality['machine']}.")
+        lines.append(
+            f"* A picture of 480x360 takes {time['best']:.0f} ms on {facts.quality['machine']}: from uint8 "
+            "pixels to the class of every pixel, the least of several times."
+        )
     lines += [
         f"* At the outlines of things: mean IoU {_boundaries(facts.findings)}.",
         f"* Weights are kept in float16 and computed with in float32: {facts.changed:.3%} of val's pixels "
@@ -213,7 +216,12 @@ def _failures(facts: Facts) -> str:
             f"| {names[pair['truth']]} | {names[pair['prediction']]} | {pair['pixels']:,} | "
             f"{100 * pair['gain']:.2f} points |"
         )
-    lines += ["", "The images that cost most. Image, label, prediction, and the wrong pixels:", ""]
+    lines += [
+        "",
+        "The images that cost most. Image, label, prediction, and the wrong pixels (the pictures are in the "
+        f"project's repository, in `docs/images/{facts.name}`; an installed package has the text alone):",
+        "",
+    ]
     for picture in facts.pictures:
         mistake = picture.mistake
         assert mistake.gain is not None

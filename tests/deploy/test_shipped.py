@@ -113,6 +113,14 @@ def test_a_run_starts_from_it(stand_in, unreachable, capsys):
     assert "weights from camvid-small" in said
 
 
+def test_a_slip_in_the_name_that_a_run_starts_from(stand_in):
+    start = {"model.name": "fcn8s-test_resnet", "model.init": "camvid-smal"}
+    config = override(recipe("fcn8s-tutorial"), start)
+    with pytest.raises(InputError, match=r"no such file or folder\. Did you mean 'camvid-small'") as refused:
+        make_network(config, read_configuration(stand_in).labels, Console(quiet=True))
+    assert "imagenet, camvid-small" in refused.value.fix
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_nothing_is_written_into_the_package(stand_in, tmp_path, ours):
     folder = stand_in if ours else shutil.copytree(stand_in, tmp_path / "bundle")

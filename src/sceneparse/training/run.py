@@ -21,8 +21,9 @@ from sceneparse.config import RunConfig
 from sceneparse.data.dataset import open_dataset
 from sceneparse.data.loader import default_workers
 from sceneparse.deploy.bundle import is_model_name, read_bundle, read_configuration
+from sceneparse.deploy.shipped import shipped_names
 from sceneparse.devices import refuse_other_number, require_devices
-from sceneparse.errors import InputError
+from sceneparse.errors import InputError, nearest
 from sceneparse.files import leftovers, remove_leftovers, write_text
 from sceneparse.group import Group, torchrun_group
 from sceneparse.labels import LabelSet
@@ -211,6 +212,7 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
             same_classes=same,
         )
     else:
+        _refuse_unknown(init)
         report = load_weights(network, init)
     say(console, str(report))
     return network, report.normalization
@@ -219,6 +221,17 @@ def make_network(config: RunConfig, labels: LabelSet, console: Console) -> tuple
 def _is_model(init: str) -> bool:
     """Whether a run starts from a whole network and not from a file of weights."""
     return is_model_name(init) or (init != "imagenet" and Path(init).is_dir())
+
+
+def _refuse_unknown(init: str) -> None:
+    """What is neither here nor the name of weights: it may be a name with a slip."""
+    names = ["imagenet", *shipped_names()]
+    if init not in names and not Path(init).exists():
+        raise InputError(
+            f"no weights to start from: there is no such file or folder.{nearest(init, names)}",
+            where=init,
+            fix=f"check the path; weights by name: {', '.join(names)}; see: sceneparse models",
+        )
 
 
 def _with_arguments_of_checkpoint(config: RunConfig) -> RunConfig:

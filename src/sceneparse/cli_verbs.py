@@ -167,7 +167,13 @@ def _predict_arguments(parser: Parser) -> None:
         help=f"{MODEL}; left out: camvid-small, which comes with sceneparse",
     )
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="photos, folders or globs")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions"),
+        metavar="DIR",
+        help="folder for the results (default: predictions)",
+    )
     parser.add_argument(
         "--tile",
         type=tile,

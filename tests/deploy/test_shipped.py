@@ -90,13 +90,13 @@ def test_load_without_a_name(stand_in, scene_data, unreachable):
 
 def test_predict_without_a_model(stand_in, scene_data, unreachable, tmp_path, capsys):
     photo = next((scene_data / "photos" / "b").glob("*.png"))
-    assert main(["predict", str(photo), "--out", "out", "--device", "cpu"]) == 0
+    assert main(["predict", str(photo), "--device", "cpu"]) == 0
     said = capsys.readouterr()
     assert said.err.startswith(
         "model: camvid-small, which comes with sceneparse (fcn8s-test_resnet, 3 classes"
     )
     assert "1 of 1 photos" in said.out
-    by_default = Path("out", "labels", f"{photo.stem}.png").read_bytes()
+    by_default = Path("predictions", "labels", f"{photo.stem}.png").read_bytes()
     assert main(["predict", "camvid-small", str(photo), "--out", "named", "--device", "cpu"]) == 0
     assert Path("named", "labels", f"{photo.stem}.png").read_bytes() == by_default
     assert main(["predict", str(stand_in), str(photo), "--out", "named", "--device", "cpu"]) == 0

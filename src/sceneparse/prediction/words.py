@@ -35,7 +35,7 @@ def model_and_inputs(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
             raise InputError(
                 "a model among the photos: only the first word can be the model",
                 where=word,
-                fix=f"name one model, first: sceneparse predict {shlex.quote(word)} PHOTO --out DIR",
+                fix=f"name one model, first: sceneparse predict {shlex.quote(word)} PHOTO",
             )
     if _is_model_folder(first):
         pass
@@ -48,7 +48,7 @@ def model_and_inputs(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
         raise InputError(
             "this is a model, and no photos are named",
             where=first,
-            fix=f"name them after the model: sceneparse predict {shlex.quote(first)} PHOTO --out DIR",
+            fix=f"name them after the model: sceneparse predict {shlex.quote(first)} PHOTO",
         )
     return first, others
 

@@ -46,7 +46,10 @@ _CSAIL = (
     "[semantic-segmentation-pytorch](https://github.com/CSAILVision/semantic-segmentation-pytorch), README"
 )
 _MM = "[mmsegmentation](https://github.com/open-mmlab/mmsegmentation), FCN, 80,000 steps of 16"
-_HERE = "measured for this project"
+_MM_CONVNEXT = "[mmsegmentation](https://github.com/open-mmlab/mmsegmentation), ConvNeXt, 160,000 steps of 16"
+_LIGHTLY = "[LightlyTrain](https://docs.lightly.ai/train/0.11.3/semantic_segmentation.html)"
+MEASURED_HERE = "measured for this project"
+"""Source of a figure of somebody's published weights, or of somebody's network, that no paper has."""
 
 _CLASSES = (
     *("building", "tree", "sky", "car", "sign symbol", "road"),
@@ -84,7 +87,7 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
             mean_iou=0.664,
             parameters_million=0.35,
             rule="void ignored",
-            source=_HERE,
+            source=MEASURED_HERE,
         ),
         Published(
             network="FCN-32s VGG16",
@@ -101,7 +104,7 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
             mean_iou=0.605,
             parameters_million=13.0,
             rule="void ignored",
-            source=_HERE,
+            source=MEASURED_HERE,
         ),
         Published(
             network="FC-HarDNet84",
@@ -185,7 +188,7 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
             mean_iou=0.538,
             parameters_million=0.35,
             rule="void ignored",
-            source=_HERE,
+            source=MEASURED_HERE,
         ),
         Published(
             network="ENet",
@@ -202,10 +205,33 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
             mean_iou=0.506,
             parameters_million=13.0,
             rule="void ignored",
-            source=_HERE,
+            source=MEASURED_HERE,
         ),
     ),
     "ade20k": (
+        Published(
+            network="EoMT ViT-L",
+            start="DINOv3",
+            split="val",
+            mean_iou=0.591,
+            parameters_million=303.2,
+            source=_LIGHTLY,
+        ),
+        Published(
+            network="EoMT ViT-B",
+            start="DINOv3",
+            split="val",
+            mean_iou=0.544,
+            parameters_million=85.7,
+            source=_LIGHTLY,
+        ),
+        Published(
+            network="UPerNet ConvNeXt-B, crop 640",
+            start="ImageNet-22k",
+            split="val",
+            mean_iou=0.521,
+            source=_MM_CONVNEXT,
+        ),
         Published(
             network="FCN ResNet101, stride 8",
             start="ImageNet",

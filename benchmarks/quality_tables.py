@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from provenance import RESULTS, machine, newest
-from published import PUBLISHED, Published
+from published import MEASURED_HERE, PUBLISHED, Published
 
 Figures = dict[str, Any]
 
@@ -124,16 +124,17 @@ def _best(row: Published) -> float:
     return row.mean_iou[1] if isinstance(row.mean_iou, tuple) else row.mean_iou
 
 
+def _iou(row: Published) -> str:
+    values = row.mean_iou if isinstance(row.mean_iou, tuple) else (row.mean_iou,)
+    return " to ".join(f"{value:.3f}" for value in values)
+
+
 def _their_row(row: Published) -> list[str]:
-    if isinstance(row.mean_iou, tuple):
-        iou = " to ".join(f"{value:.3f}" for value in row.mean_iou)
-    else:
-        iou = f"{row.mean_iou:.3f}"
     parameters = row.parameters_million
     return [
         row.network,
         row.start,
-        iou,
+        _iou(row),
         "" if row.pixel_accuracy is None else f"{row.pixel_accuracy:.3f}",
         "" if parameters is None else f"{parameters:.{1 if parameters >= 1 else 2}f} M",
         "",
@@ -301,6 +302,31 @@ def points(row: Figures) -> str:
 # ------------------------------------------------------------------ rows of the README
 
 
+def published_beside(data: str, split: str) -> list[str]:
+    """The best published figure of every start: of this split, then of others, said as such."""
+    rows = PUBLISHED.get(data, ())
+    said = [f"published on {split}: {_best_of_starts(rows, split)}"] if _on(rows, split) else []
+    for other in dict.fromkeys(row.split for row in rows if row.split != split):
+        said.append(f"on {other}, another scale: {_best_of_starts(rows, other)}")
+    return said
+
+
+def _on(rows: Iterable[Published], split: str) -> list[Published]:
+    return [row for row in rows if row.split == split]
+
+
+def _best_of_starts(rows: Iterable[Published], split: str) -> str:
+    """``0.732 for FCN-8s VGG16 (ImageNet), ...``, the best first."""
+    best: dict[str, Published] = {}
+    for row in sorted(_on(rows, split), key=_best, reverse=True):
+        best.setdefault(row.start, row)
+    return ", ".join(f"{_iou(row)} for {row.network} ({_origin(row)})" for row in best.values())
+
+
+def _origin(row: Published) -> str:
+    return f"{row.start}, {row.source}" if row.source == MEASURED_HERE else row.start
+
+
 def short_rows() -> list[tuple[str, str, str, str]]:
     """What, figure, hardware and command: a row for every recipe, and one for the heads."""
     rows = []
@@ -320,7 +346,8 @@ def short_rows() -> list[tuple[str, str, str, str]]:
             f"{spread(single['pixel_accuracy'])}, {single['ms']['best']:.0f} ms a picture; "
             f"{f['parameters_million']:.1f} M parameters, trained {training(f)}"
         )
-        rows.append((title, "; ".join([figure, *averaged]), result.machine, result.command))
+        beside = published_beside(f["data"], f["split"])
+        rows.append((title, "; ".join([figure, *averaged, *beside]), result.machine, result.command))
     for result in results("ablations"):
         f = result.figures
         if not result.what.startswith("ablations-heads"):

@@ -168,6 +168,17 @@ def test_a_new_result_makes_the_pages_stale_until_they_are_written(copied):
     assert "mean IoU 0.751 ± 0.004 (3 seeds)" in row
     assert "2.0 M parameters, trained 44 min, 7.8 img/s, 2 cores, AVX2" in row
     assert "flip, sizes 0.75, 1, 1.25: 0.773 at 260 ms" in row
+    assert "; published on val: 0.732 for FCN-8s VGG16 (ImageNet), 0.664 for ESPNet, its published" in row
+    assert "; on test, another scale: 0.677 for FC-HarDNet84 (random), 0.601 for SegNet" in row
+
+
+def test_published_figures_beside_ours_are_those_of_its_split():
+    on_val, on_test = quality_tables.published_beside("camvid", "test")[::-1]
+    assert on_test.startswith("published on test: 0.677 for FC-HarDNet84 (random), ")
+    assert on_val.startswith("on val, another scale: 0.732 for FCN-8s VGG16 (ImageNet), ")
+    (ade,) = quality_tables.published_beside("ade20k", "val")
+    assert "0.521 for UPerNet ConvNeXt-B, crop 640 (ImageNet-22k)" in ade  # what ade20k-modern is to reach
+    assert quality_tables.published_beside("scenes", "val") == []
 
 
 def test_ours_stand_by_their_score_and_val_and_test_never_in_one_column(copied):

@@ -1,6 +1,8 @@
 """The page's sections made from a reading, against the numbers that they are made from."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,27 @@ from sceneparse.report import html, mistakes, write_report
 from sceneparse.report.classes import read_classes
 from sceneparse.report.findings import read_findings
 from sceneparse.report.next_steps import next_steps
+from sceneparse.report.run_folder import Run
+from sceneparse.report.setup import read_setup
 
 IGNORED = 255
 ANCHORS = {"worst", "boundaries", "calibration"}
+
+
+EMPTY_RUN = Run(
+    path=Path("a"),
+    config={},
+    environment={},
+    metrics={},
+    losses={},
+    evaluation=None,
+    reading={},
+    baseline=[],
+    warnings=[],
+    samples=[],
+    first_batch=[],
+    overlays=[],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -177,8 +197,11 @@ def test_names_are_escaped(run):
 # ---------------------------------------------------------------------- sentences
 
 
-def advice(matrix, *, true=None, train=None, confidence=None):
-    """What is said of a matrix (K, K+1); ``true``: (5, K) pixels by band, by default all far inside."""
+def advice(matrix, *, true=None, train=None, confidence=None, config=None, shrunk=None):
+    """What is said of a matrix (K, K+1); ``true``: (5, K) pixels by band, by default all far inside.
+
+    ``config``: settings of the run by dotted name; None where no run is known.
+    """
     matrix = np.array(matrix)
     labels = label_set_from_names([f"c{n}" for n in range(len(matrix))])
     evaluation = numbers_json(matrix, labels, images=9, split="val")
@@ -195,8 +218,10 @@ def advice(matrix, *, true=None, train=None, confidence=None):
         "worst": [],
         "regions": [],
         "train": train,
+        "shrunk": shrunk,
     }
-    said = next_steps(classes, read_findings(findings, len(matrix)))
+    setup = read_setup(replace(EMPTY_RUN, config=config or {}))
+    said = next_steps(classes, read_findings(findings, len(matrix)), setup)
     return said.replace("\u00a0", " ").replace("<em>", "").replace("</em>", "").replace("<b>", "")
 
 
@@ -221,22 +246,84 @@ WEAK = [[40, 60, 0, 0], [10, 990, 0, 0], [0, 0, 900, 0]]
 
 
 def test_a_rare_class():
-    assert "rare, in 4 of 100 training images, 0.50 % of their pixels: collect more" in advice(
-        WEAK, train=TRAIN
-    )
+    said = advice(WEAK, train=TRAIN)
+    assert "IoU 36.4 %, in 4 of 100 training images, 0.50 % of their pixels: rare: collect more" in said
     said = advice(WEAK, train={**TRAIN, "containing": [40, 100, 100]})
-    assert "few pixels, in 40 of 100 training images" in said
+    assert "in 40 of 100 training images, 0.50 % of their pixels: few pixels; 60 % of it is taken" in said
     assert "collect" not in said
     said = advice(WEAK, train={**TRAIN, "pixels": [900, 5000, 5000], "containing": [40, 100, 100]})
-    assert "training images" not in said
-    assert "not in the training split at all" in advice(WEAK, train={**TRAIN, "pixels": [0, 5000, 5000]})
+    assert "in 40 of 100 training images, 8.26 % of their pixels: 60 % of it is taken" in said
+    said = advice(WEAK, train={**TRAIN, "pixels": [0, 5000, 5000]})
+    assert "IoU 36.4 %: not in the training split at all" in said
+
+
+def test_how_often_a_weak_class_is_trained_on_is_always_said():
+    """Also where nothing else stands out."""
+    spread = np.full((12, 13), 5)
+    spread[:, -1] = 0
+    np.fill_diagonal(spread, [30, *[400] * 11])
+    train = {"images": 90, "pixels": [500] * 12, "containing": [70] * 12}
+    said = advice(spread, train=train)
+    assert "in 70 of 90 training images, 8.33 % of their pixels: nothing stands out" in said
+    assert "training images" not in advice(spread)
+
+
+THIN = [[80, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [20, 1000, 900]]
 
 
 def test_a_thin_class():
-    inside = [0, 1000, 900]
-    said = advice(WEAK, true=[[80, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [20, *inside[1:]]])
+    said = advice(WEAK, true=THIN)
     assert "thin: 80 % of it lies within 3 pixels of a boundary" in said
-    assert "thin:" not in advice(WEAK, true=[[40, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [60, *inside[1:]]])
+    assert "thin:" not in advice(WEAK, true=[[40, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [60, 1000, 900]])
+
+
+FINEST = {"model.name": "fcn2s-fused-slimresnet20", "data.resize": "none"}
+LARGER = "collect pictures in which it is larger, or train on crops scaled up"
+
+
+@pytest.mark.parametrize(
+    ("config", "shrunk", "words"),
+    [
+        (None, None, "boundary: larger pictures of it may help, or a network of finer stride"),
+        (FINEST, 0, LARGER),
+        ({**FINEST, "augmentation.scale": [0.6, 1.7]}, 0, f"{LARGER} by more than 1.7"),
+        (
+            {**FINEST, "model.name": "fcn8s-fused-vgg16"},
+            0,
+            "train with a head of finer stride, fcn4s-fused-vgg16 (now stride 8);",
+        ),
+        (
+            {**FINEST, "model.name": "fcn8s-wide-vgg19"},
+            0,
+            "train with a head of finer stride, fcn4s-fused-vgg19 (now stride 8);",
+        ),
+        (
+            {**FINEST, "model.name": "fcn4s-convnext_tiny"},
+            0,
+            "stride, fcn2s-fused on a backbone that has stride 2 (now stride 4);",
+        ),
+        ({**FINEST, "model.name": "smp/unet-resnet18"}, 0, LARGER),
+        (
+            {**FINEST, "data.resize": "short-side", "data.short_side": 256},
+            7,
+            "train with pictures at their own size, --set data.resize=none (now shrunk to a short side",
+        ),
+        ({**FINEST, "data.resize": "short-side", "data.short_side": 256}, 0, LARGER),
+        (
+            {"model.name": "fcn8s-vgg19", "data.resize": "squash", "data.short_side": 224},
+            9,
+            "finer stride, fcn4s-vgg19 (now stride 8), or pictures at their own size, --set data.resize=none "
+            "(now squashed to 224 x 224 pixels);",
+        ),
+    ],
+)
+def test_only_what_can_be_done_for_a_thin_class(config, shrunk, words):
+    said = advice(WEAK, true=THIN, config=config, shrunk=shrunk)
+    assert words in said
+    if config is not None and config["data.resize"] == "none":
+        assert "data.resize" not in said
+    if config == FINEST:
+        assert "stride" not in said
 
 
 def test_where_the_mistakes_are():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 
 from sceneparse import api
 from sceneparse.data.decode import read_image
@@ -30,8 +31,6 @@ def run(unbroken, tmp_path):
 @pytest.fixture(scope="module")
 def finished(unbroken, tmp_path_factory):
     """A run with its reading; only looked at."""
-    from rich.console import Console
-
     run = shutil.copytree(unbroken, tmp_path_factory.mktemp("read") / "run")
     update_reading(run, Console(quiet=True))
     return run
@@ -64,6 +63,18 @@ def test_what_the_training_split_holds(finished, data):
     assert train["images"] == 8
     assert train["pixels"] == [sum(int((mask == n).sum()) for mask in masks) for n in range(3)]
     assert train["containing"] == [sum(bool((mask == n).any()) for mask in masks) for n in range(3)]
+
+
+def test_how_many_pictures_were_shrunk(finished, run):
+    assert numbers_of(finished)["shrunk"] == 0
+    settings = (run / "config.yaml").read_text(encoding="utf-8")
+    smaller = settings.replace("resize: none", "resize: short-side").replace(
+        "short_side: 256", "short_side: 16"
+    )
+    assert smaller != settings
+    (run / "config.yaml").write_text(smaller, encoding="utf-8")
+    update_reading(run, Console(quiet=True))
+    assert numbers_of(run)["shrunk"] == numbers_of(run)["images"] == 3
 
 
 def test_confidence_is_the_softmax_of_the_network(finished, data):

@@ -69,6 +69,7 @@ class Findings:
         worst: images that cost most, the costliest first.
         regions: sure and wrong, the largest first.
         train: None where it is not known.
+        shrunk: images whose sides were made shorter for the network; None where it is not known.
     """
 
     widths: list[int]
@@ -81,6 +82,7 @@ class Findings:
     worst: list[Mistake]
     regions: list[Mistake]
     train: TrainingShare | None
+    shrunk: int | None
 
     def within(self, bands: slice) -> BandScores:
         """Scores over some of the bands."""
@@ -119,7 +121,7 @@ def read_findings(numbers: dict[str, Any], num_classes: int) -> Findings | None:
         true, predicted, right = (_counts(boundaries[key], shape) for key in ("true", "predicted", "right"))
         if (right > np.minimum(true, predicted)).any():
             return None
-        calibration, train = numbers.get("calibration"), numbers.get("train")
+        calibration, train, shrunk = (numbers.get(key) for key in ("calibration", "train", "shrunk"))
         return Findings(
             widths=widths,
             true=true,
@@ -131,6 +133,7 @@ def read_findings(numbers: dict[str, Any], num_classes: int) -> Findings | None:
             worst=[_worst(item, num_classes) for item in numbers["worst"]],
             regions=[_region(item, num_classes) for item in numbers["regions"]],
             train=None if train is None else _train(train, num_classes),
+            shrunk=None if shrunk is None else int(shrunk),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None

@@ -32,6 +32,7 @@ from sceneparse.report.outlines import (
 )
 from sceneparse.report.pictures import Encoded, encode_all
 from sceneparse.report.run_folder import Run, flatten, read_run
+from sceneparse.report.setup import read_setup
 from sceneparse.report.style import SCRIPT, STYLE
 from sceneparse.report.worst import REGIONS_NOTE, WORST_NOTE, mistakes_section
 
@@ -86,7 +87,7 @@ def page(run: Run) -> str:
     )
     batch = before.pop(0) if run.first_batch else None
     parts = (
-        ("next", "What to do next", "", next_steps(classes, findings)),
+        ("next", "What to do next", "", next_steps(classes, findings, read_setup(run))),
         ("curves", "Training", "", _curves(run)),
         ("panels", "Panels", "The same validation images after every evaluation.", _panel(run, latest)),
         ("batch", "First batch", "What the network was fed, after augmentation.", _batch(batch)),

@@ -5,14 +5,13 @@ A threshold decides only whether a sentence is worth its line; the sentence itse
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from sceneparse.evaluation.reading import costliest_confusions
 from sceneparse.report.classes import NO_CLASS, Classes
 from sceneparse.report.findings import Findings
 from sceneparse.report.markup import chip, count, percent, text
+from sceneparse.report.setup import Setup
 
 WEAK_IOU = 0.7
 """Classes below this, among the lowest, are looked into."""
@@ -36,12 +35,18 @@ UNSURE_GAP = 0.02
 """Difference of confidence and accuracy that is named."""
 
 
-def next_steps(classes: Classes | None, findings: Findings | None) -> str:
-    """A list; empty where there is nothing to say."""
+def next_steps(classes: Classes | None, findings: Findings | None, setup: Setup | None = None) -> str:
+    """A list; empty where there is nothing to say.
+
+    Args:
+        classes: scores of the classes.
+        findings: the reading, where there is one.
+        setup: what the network was trained with; None where it is not known.
+    """
     if classes is None:
         return ""
     groups = [
-        ("Weakest classes", _weak_classes(classes, findings)),
+        ("Weakest classes", _weak_classes(classes, findings, setup)),
         ("What costs most", _costliest(classes)),
         ("Where", _where(findings) if findings else []),
         ("Look at", _look_at(classes, findings) if findings else []),
@@ -70,32 +75,42 @@ def points(gain: float) -> str:
 # ---------------------------------------------------------------------- weak classes
 
 
-def _weak_classes(classes: Classes, findings: Findings | None) -> list[str]:
+def _weak_classes(classes: Classes, findings: Findings | None, setup: Setup | None) -> list[str]:
     lines = []
     for i in classes.worst:
         iou = classes.iou[i]
         if iou is None or iou >= WEAK_IOU:
             continue
-        facts = [fact for find in _REASONS for fact in find(classes, findings, i)]
+        facts = [*_rare(findings, i), *_thin(findings, i, setup), *_confused(classes, i)]
         said = f"{'; '.join(facts)}." if facts else "nothing stands out: it is taken for many classes."
-        lines.append(f"<b>{named(classes, i)}</b> IoU {percent(iou, 1)}: {said}")
+        lines.append(f"<b>{named(classes, i)}</b> IoU {percent(iou, 1)}{_in_training(findings, i)}: {said}")
     return lines
 
 
-def _training(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+def _in_training(findings: Findings | None, i: int) -> str:
+    """How often a class is in the training split; nothing where that is not known, or it is not there."""
+    train = findings.train if findings else None
+    if train is None or not train.pixels[i]:
+        return ""
+    share = float(train.pixels[i] / train.pixels.sum())
+    return (
+        f", in {count(int(train.containing[i]))} of {count(train.images)} training images, {percent(share)} "
+        "of their pixels"
+    )
+
+
+def _rare(findings: Findings | None, i: int) -> list[str]:
     train = findings.train if findings else None
     if train is None or not train.pixels.any():
         return []
     if not train.pixels[i]:
         return ["not in the training split at all: <em>put pictures of it there</em>"]
-    share, images = float(train.pixels[i] / train.pixels.sum()), int(train.containing[i])
-    there = f"in {count(images)} of {count(train.images)} training images, {percent(share)} of their pixels"
-    if images < FEW_IMAGES * train.images:
-        return [f"rare, {there}: <em>collect more pictures of it</em>"]
-    return [f"few pixels, {there}"] if share < FEW_PIXELS else []
+    if train.containing[i] < FEW_IMAGES * train.images:
+        return ["rare: <em>collect more pictures of it</em>"]
+    return ["few pixels"] if train.pixels[i] / train.pixels.sum() < FEW_PIXELS else []
 
 
-def _confused(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+def _confused(classes: Classes, i: int) -> list[str]:
     if classes.matrix is None:
         return []
     facts = []
@@ -111,7 +126,7 @@ def _confused(classes: Classes, findings: Findings | None, i: int) -> list[str]:
     return facts
 
 
-def _thin(classes: Classes, findings: Findings | None, i: int) -> list[str]:
+def _thin(findings: Findings | None, i: int, setup: Setup | None) -> list[str]:
     if findings is None or not findings.true[:, i].sum():
         return []
     near, all_of_it = int(findings.true[0, i]), int(findings.true[:, i].sum())
@@ -119,11 +134,23 @@ def _thin(classes: Classes, findings: Findings | None, i: int) -> list[str]:
         return []
     return [
         f"thin: {percent(near / all_of_it, 0)} of it lies within {findings.widths[0]} pixels of a boundary: "
-        "<em>train on larger pictures, or with a head of finer stride</em>"
+        f"<em>{_for_thin(findings, setup)}</em>"
     ]
 
 
-_REASONS: tuple[Callable[[Classes, Findings | None, int], list[str]], ...] = (_training, _thin, _confused)
+def _for_thin(findings: Findings, setup: Setup | None) -> str:
+    """What can be done for thin classes with this network and these pictures."""
+    if setup is None:
+        return "larger pictures of it may help, or a network of finer stride"
+    ways = []
+    if setup.finer is not None:
+        ways.append(f"a head of finer stride, {text(setup.finer)} (now stride {setup.stride})")
+    if setup.resize is not None and findings.shrunk:
+        ways.append(f"pictures at their own size, --set data.resize=none (now {text(setup.resize)})")
+    if ways:
+        return f"train with {', or '.join(ways)}"
+    scaled = "crops scaled up" if setup.scale is None else f"crops scaled up by more than {setup.scale:g}"
+    return f"collect pictures in which it is larger, or train on {scaled}"
 
 
 # ---------------------------------------------------------------------- the rest

@@ -55,9 +55,12 @@ def update_reading(run: str | Path, console: Console) -> None:
     network.to(memory_format=torch.channels_last)
     model = _Model(network, bundle, device)
     reading = Reading(bundle.labels.num_classes, bundle.labels.ignore_index)
+    shrunk: list[int] = []
 
     def counted(index: int) -> Counted:
         image, mask = val[index]
+        if image.shape[0] < mask.shape[0] or image.shape[1] < mask.shape[1]:
+            shrunk.append(index)
         size = picture_bytes((image.shape[0], image.shape[1]), reading.num_classes, (1.0,), flip=False)
         prediction, confidence = threads.compute(lambda: model.predicted(val, index), size)
         return reading.count(val.pair(index).stem, mask, prediction, confidence)
@@ -73,6 +76,7 @@ def update_reading(run: str | Path, console: Console) -> None:
         "model": digest_of_model(run),
         "split": "val",
         **reading.numbers(),
+        "shrunk": len(shrunk),
         "train": {
             "images": len(train),
             "pixels": train.tally.pixels[:-1].tolist(),

@@ -12,7 +12,7 @@ from test_html import Page, per_cent
 from sceneparse.evaluation.confusion import confusion_matrix, numbers_json
 from sceneparse.evaluation.reading import Reading
 from sceneparse.labels import label_set, label_set_from_names
-from sceneparse.report import html, mistakes, write_report
+from sceneparse.report import mistakes, training_part, write_report
 from sceneparse.report.classes import read_classes
 from sceneparse.report.findings import read_findings
 from sceneparse.report.next_steps import next_steps
@@ -41,7 +41,7 @@ EMPTY_RUN = Run(
 
 @pytest.fixture(autouse=True)
 def no_charts(monkeypatch):
-    monkeypatch.setattr(html, "chart_svg", lambda *_: "")
+    monkeypatch.setattr(training_part, "chart_svg", lambda *_: "")
 
 
 def images(classes, count=3, seed=0, size=(60, 80)):
@@ -103,6 +103,16 @@ def test_sections_hold_the_numbers_of_the_reading(run):
     assert (
         f"100 % of the pixels are in the highest bin, of which {100 * accuracy:.1f} % are right" in page.text
     )
+
+
+def test_what_is_wrong_comes_before_how_it_was_trained(run):
+    add_reading(run, label_set("camvid"), images(11))
+    page = page_of(run)
+    wrong = ["next", "classes", "confusion", "worst", "regions", "boundaries", "calibration"]
+    places = [page.ids.index(name) for name in (*wrong, "curves", "panels", "repeat", "settings")]
+    assert places == sorted(places)
+    links = [address for address in page.addresses if address in {f"#{name}" for name in page.ids}]
+    assert links[:7] == [f"#{name}" for name in wrong]
 
 
 def test_pictures_are_in_the_page(run):

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from sceneparse.errors import InputError
-from sceneparse.report import html, pictures, write_report
+from sceneparse.report import html, pictures, training_part, write_report
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "use", "path"}
 
@@ -78,7 +78,7 @@ def page(finished: Path) -> Page:
 @pytest.fixture
 def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time and has its own tests."""
-    monkeypatch.setattr(html, "chart_svg", lambda *_: "")
+    monkeypatch.setattr(training_part, "chart_svg", lambda *_: "")
 
 
 def per_cent(fraction: float | None, digits: int = 2) -> str:

@@ -14,7 +14,7 @@ from sceneparse.data.decode import read_image
 from sceneparse.deploy.bundle import load_model
 from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import scores
-from sceneparse.report import html, mistakes
+from sceneparse.report import mistakes, training_part
 from sceneparse.training import reading as reading_module
 from sceneparse.training.reading import update_reading
 
@@ -178,7 +178,7 @@ def test_report_goes_on_after_ctrl_c(run, said, monkeypatch):
 def no_curves(monkeypatch):
     """Drawing takes most of the time and has its own tests."""
     monkeypatch.setattr(api, "write_curves", lambda run: None)
-    monkeypatch.setattr(html, "chart_svg", lambda *_: "")
+    monkeypatch.setattr(training_part, "chart_svg", lambda *_: "")
 
 
 @pytest.mark.usefixtures("no_curves")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,9 @@ from sceneparse.report.classes import (
     weakest,
     worst_pairs,
 )
-from sceneparse.report.curves import CHARTS, best_step, chart_svg
+from sceneparse.report.commands import commands_section
 from sceneparse.report.findings import read_findings
-from sceneparse.report.markup import count, duration, number, percent, section, table, text
+from sceneparse.report.markup import count, duration, number, percent, section, short, table, text
 from sceneparse.report.next_steps import next_steps
 from sceneparse.report.outlines import (
     BOUNDARY_NOTE,
@@ -30,14 +28,22 @@ from sceneparse.report.outlines import (
     boundary_section,
     calibration_section,
 )
-from sceneparse.report.pictures import Encoded, encode_all
+from sceneparse.report.pictures import encode_all
 from sceneparse.report.run_folder import Run, flatten, read_run
 from sceneparse.report.setup import read_setup
 from sceneparse.report.style import SCRIPT, STYLE
+from sceneparse.report.training_part import (
+    GALLERY,
+    batch,
+    curves_section,
+    earlier_panels,
+    gallery,
+    gallery_note,
+    panel,
+)
 from sceneparse.report.worst import REGIONS_NOTE, WORST_NOTE, mistakes_section
 
 EARLIER_PANELS = 8
-GALLERY = 8
 
 RULES = (
     "<b>How the numbers are made.</b> One confusion matrix counts every pixel of the split at the label's "
@@ -75,7 +81,7 @@ def page(run: Run) -> str:
     findings = read_findings(run.reading, classes.count) if classes else None
     worst, regions = (findings.worst, findings.regions) if findings else ([], [])
     earlier = _spread(run.samples[:-1], EARLIER_PANELS)
-    latest, before, gallery, mistakes = encode_all(
+    latest, before, predicted, mistakes = encode_all(
         run.samples[-1][1] if run.samples else None,
         [*run.first_batch, *(path for _, path in earlier)],
         run.overlays[:GALLERY],
@@ -85,12 +91,9 @@ def page(run: Run) -> str:
             for m in all
         ],
     )
-    batch = before.pop(0) if run.first_batch else None
+    fed = before.pop(0) if run.first_batch else None
     parts = (
         ("next", "What to do next", "", next_steps(classes, findings, read_setup(run))),
-        ("curves", "Training", "", _curves(run)),
-        ("panels", "Panels", "The same validation images after every evaluation.", _panel(run, latest)),
-        ("batch", "First batch", "What the network was fed, after augmentation.", _batch(batch)),
         ("classes", "Classes", weakest(classes) if classes else "", _classes(run, classes)),
         ("confusion", "Confusion", _matrix_note(classes), _confusion(classes)),
         ("worst", "Worst images", WORST_NOTE, mistakes_section(classes, worst, mistakes[: len(worst)])),
@@ -102,13 +105,16 @@ def page(run: Run) -> str:
         ),
         ("boundaries", "Boundaries", BOUNDARY_NOTE, boundary_section(classes, findings)),
         ("calibration", "Calibration", CALIBRATION_NOTE, calibration_section(findings)),
-        ("predictions", "Predictions", _gallery_note(run), _gallery(run, gallery)),
-        ("repeat", "Repeat and go on", "", _commands(run)),
+        ("curves", "Training", "", curves_section(run)),
+        ("panels", "Panels", "The same validation images after every evaluation.", panel(run, latest)),
+        ("batch", "First batch", "What the network was fed, after augmentation.", batch(fed)),
+        ("predictions", "Predictions", gallery_note(run), gallery(run, predicted)),
+        ("repeat", "Repeat and go on", "", commands_section(run)),
         ("settings", "Settings", "", _settings(run)),
         ("environment", "Environment", "", _environment(run)),
     )
     bodies = {anchor: body for anchor, _, _, body in parts}
-    bodies["panels"] += _earlier(run, list(zip((step for step, _ in earlier), before, strict=True)))
+    bodies["panels"] += earlier_panels(run, list(zip((step for step, _ in earlier), before, strict=True)))
     linked = ((anchor, name) for anchor, name, *_ in parts if bodies[anchor])
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in linked)
     sections = "\n".join(section(anchor, name, bodies[anchor], note) for anchor, name, note, _ in parts)
@@ -181,7 +187,7 @@ def _figures(run: Run, classes: Classes | None) -> str:
         ("mean accuracy", percent(numbers.get("mean_accuracy"))),
         ("frequency weighted IoU", percent(numbers.get("frequency_weighted_iou"))),
         ("benchmark score", percent(numbers.get("benchmark_score"))),
-        ("validation loss", _short(numbers.get("val_loss"))),
+        ("validation loss", short(numbers.get("val_loss"))),
         ("classes present", present),
         ("images scored", count(numbers.get("images"))),
         ("pixels scored", count(numbers.get("pixels"))),
@@ -222,102 +228,11 @@ def _cost(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _short(value: Any) -> str:
-    return "–" if number(value) is None else f"{value:.4g}"
-
-
-def _curves(run: Run) -> str:
-    charts = "".join(f'<figure class="card">{chart_svg(name, run)}</figure>' for name in CHARTS)
-    body, rows = f'<div class="charts">{charts}</div>', run.metrics
-    if not len(rows["step"]):
-        return body
-    best = best_step(run)
-    shown = [name for name in rows if name != "step"]
-    head = "".join(f"<th scope=col>{text(name.replace('_', ' '))}</th>" for name in ("step", *shown))
-    lines = ""
-    for i, step in enumerate(rows["step"]):
-        cells = "".join(f"<td>{_logged(name, float(rows[name][i]))}</td>" for name in shown)
-        kind = ' class="best"' if step == best else ""
-        lines += f"<tr{kind}><th scope=row>{count(float(step))}</th>{cells}</tr>"
-    return (
-        f"{body}<details><summary>Every evaluation ({len(rows['step'])})</summary>"
-        f'<div class="scroll tall"><table class="log"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div></details>"
-    )
-
-
-def _logged(name: str, value: float) -> str:
-    if name == "images":
-        return count(value)
-    if name == "epoch":
-        return f"{value:.2f}"
-    return percent(value) if name.endswith(("_iou", "_accuracy")) or name == "data_wait" else _short(value)
-
-
 def _spread(items: list[Any], most: int) -> list[Any]:
     """At most ``most`` of the items, evenly spread, with the first and the last."""
     if len(items) <= most:
         return items
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
-
-
-def _panel(run: Run, latest: Encoded | None) -> str:
-    if latest is None:
-        return ""
-    step = run.samples[-1][0]
-    image = _image(latest, f"image, label, prediction at step {step}")
-    return (
-        f'<figure class="panel"><div class="scroll">{image}</div>'
-        f"<figcaption>after step {count(step)}{_score_at(run, step)}</figcaption></figure>"
-    )
-
-
-def _batch(picture: Encoded | None) -> str:
-    if picture is None:
-        return ""
-    image = _image(picture, "images of the first batch, each over the same image under its labels")
-    return f'<figure class="panel"><div class="scroll">{image}</div></figure>'
-
-
-def _earlier(run: Run, panels: list[tuple[int, Encoded | None]]) -> str:
-    strip = "".join(
-        f"<figure><button type=button>{_image(image, f'panels at step {step}')}</button>"
-        f"<figcaption>step {count(step)}{_score_at(run, step)}</figcaption></figure>"
-        for step, image in reversed(panels)
-        if image
-    )
-    if not strip:
-        return ""
-    return (
-        f"<details><summary>Earlier evaluations ({len(panels)})</summary>"
-        f'<small>click a picture to enlarge it</small><div class="strip">{strip}</div></details>'
-    )
-
-
-def _score_at(run: Run, step: int) -> str:
-    values = run.metrics.get("mean_iou")
-    at = run.metrics["step"] == step
-    return f" · mean IoU {percent(float(values[at][0]), 1)}" if values is not None and at.any() else ""
-
-
-def _image(image: Encoded, words: str) -> str:
-    return f'<img src="{image.src}" width="{image.width}" height="{image.height}" alt="{text(words)}">'
-
-
-def _gallery(run: Run, pictures: list[Encoded | None]) -> str:
-    figures = "".join(
-        f"<figure><button type=button>{_image(image, f'prediction for {path.stem}')}</button>"
-        f"<figcaption>{text(path.stem)}</figcaption></figure>"
-        for path, image in zip(run.overlays, pictures, strict=False)
-        if image
-    )
-    return f'<div class="gallery">{figures}</div>' if figures else ""
-
-
-def _gallery_note(run: Run) -> str:
-    shown, total = min(GALLERY, len(run.overlays)), len(run.overlays)
-    which = f"The first {shown} of {total}" if total > shown else f"All {total}"
-    return f"{which} in <code>predictions/overlays</code>; click a picture to enlarge it."
 
 
 def _classes(run: Run, classes: Classes | None) -> str:
@@ -344,30 +259,6 @@ def _matrix_note(classes: Classes | None) -> str:
     if classes and classes.true > SHOWN_CLASSES:
         return f"{note}; the {SHOWN_CLASSES} largest of {classes.true} classes."
     return f"{note}; the largest class first."
-
-
-def _commands(run: Run) -> str:
-    command = str(run.environment.get("command") or "").strip()
-    again = re.sub(r"\s--resume(?=\s|$)", "", command)
-    folder = shlex.quote(str(run.path))
-    data = run.environment.get("data")
-    path = data.get("path") if isinstance(data, dict) else None
-    lines = []
-    if again:
-        lines.append(("Repeat this run", again))
-    if re.match(r"\S*sceneparse(\.exe)? train\s", again):
-        lines.append(("Resume it where it stopped", f"{again} --resume"))
-    elif path and not again:
-        resume = f"sceneparse train {shlex.quote(str(path))} --out {folder} --resume"
-        lines.append(("Resume it where it stopped", resume))
-    lines.append(("Predict on your own photos", f"sceneparse predict {folder} photo.jpg --out predictions"))
-    if path:
-        lines.append(("Score it again", f"sceneparse evaluate {folder} {shlex.quote(str(path))}"))
-    return "".join(
-        f'<span class="label">{name}</span><div class="code"><pre><code>{text(line)}</code></pre>'
-        "<button type=button>copy</button></div>"
-        for name, line in lines
-    )
 
 
 def _settings(run: Run) -> str:

@@ -31,6 +31,11 @@ def count(value: Any) -> str:
     return "–" if whole is None else f"{whole:,.0f}"
 
 
+def short(value: Any) -> str:
+    """A number of four digits."""
+    return "–" if number(value) is None else f"{value:.4g}"
+
+
 def duration(seconds: float) -> str:
     """Hours and minutes, minutes and seconds, or seconds."""
     whole = round(seconds)

@@ -115,6 +115,19 @@ def test_what_is_wrong_comes_before_how_it_was_trained(run):
     assert links[:7] == [f"#{name}" for name in wrong]
 
 
+def test_class_table_says_what_the_training_split_holds(run):
+    labels = label_set("camvid")
+    train = {"images": 40, "pixels": [1000 * n for n in range(11)], "containing": list(range(30, 41))}
+    add_reading(run, labels, images(11))
+    assert "training images" not in page_of(run).tables["scores by class"][0]
+    add_reading(run, labels, images(11), train=train)
+    head, *rows = page_of(run).tables["scores by class"]
+    assert head[4:7] == ["share of pixels", "share in training", "training images"]
+    for row in rows:
+        n = labels.names.index(row[1])
+        assert row[5:7] == [per_cent(n / 55), str(30 + n)]
+
+
 def test_pictures_are_in_the_page(run):
     before = page_of(run)
     numbers = add_reading(run, label_set("camvid"), images(11))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sceneparse.labels import distinct_colors
+from sceneparse.report.findings import TrainingShare
 from sceneparse.report.markup import chip, count, number, percent, rgb, text
 
 SHOWN_CLASSES = 25
@@ -129,10 +130,16 @@ def spread(classes: Classes) -> str:
     return f'<div class="spread"><div>{marks}</div><p>{ends}</p></div>' if marks else ""
 
 
-def class_table(classes: Classes) -> str:
-    """One row a class, largest first; columns sort on a click."""
+def class_table(classes: Classes, train: TrainingShare | None = None) -> str:
+    """One row a class, largest first; columns sort on a click.
+
+    Args:
+        classes: the scores.
+        train: what the training split holds; two more columns where it is known.
+    """
     worst = set(classes.worst)
-    rows = "".join(_class_row(classes, i, weak=i in worst) for i in classes.by_size)
+    rows = "".join(_class_row(classes, i, train, weak=i in worst) for i in classes.by_size)
+    trained = (("share in training", "num"), ("training images", "num")) if train else ()
     heads = "".join(
         f'<th scope=col data-sort="{kind}" class="{kind}"><button type=button>{title}</button></th>'
         for title, kind in (
@@ -141,6 +148,7 @@ def class_table(classes: Classes) -> str:
             ("IoU", "num wide"),
             ("accuracy", "num"),
             ("share of pixels", "num"),
+            *trained,
             ("most often taken for", "str"),
         )
     )
@@ -151,7 +159,7 @@ def class_table(classes: Classes) -> str:
     )
 
 
-def _class_row(classes: Classes, i: int, *, weak: bool) -> str:
+def _class_row(classes: Classes, i: int, train: TrainingShare | None, *, weak: bool) -> str:
     iou, accuracy, share = classes.iou[i], classes.accuracy[i], float(classes.share[i])
     kind = "absent" if iou is None else "weak" if weak else ""
     if iou is None:
@@ -166,8 +174,18 @@ def _class_row(classes: Classes, i: int, *, weak: bool) -> str:
         f"<th scope=row>{chip(classes.colors[i])}{text(classes.names[i])}</th>{score}"
         f'<td class="num" data-v="{-1 if accuracy is None else accuracy!r}">{percent(accuracy)}</td>'
         f'<td class="num" data-v="{share!r}" title="{count(int(classes.pixels[i]))} pixels">'
-        f"{percent(share)}</td>"
+        f"{percent(share)}</td>{_in_training(train, i) if train else ''}"
         f'<td class="taken">{_taken_for(classes, i)}</td></tr>'
+    )
+
+
+def _in_training(train: TrainingShare, i: int) -> str:
+    """What there is to learn from: share of the pixels, and images."""
+    pixels, images = int(train.pixels[i]), int(train.containing[i])
+    share = pixels / max(int(train.pixels.sum()), 1)
+    return (
+        f'<td class="num" data-v="{share!r}" title="{count(pixels)} pixels">{percent(share)}</td>'
+        f'<td class="num" data-v="{images}" title="of {count(train.images)}">{count(images)}</td>'
     )
 
 

@@ -19,7 +19,8 @@ from sceneparse.report.classes import (
     worst_pairs,
 )
 from sceneparse.report.commands import commands_section
-from sceneparse.report.findings import read_findings
+from sceneparse.report.findings import Findings, read_findings
+from sceneparse.report.length import train_longer
 from sceneparse.report.markup import count, duration, number, percent, section, short, table, text
 from sceneparse.report.next_steps import next_steps
 from sceneparse.report.outlines import (
@@ -92,9 +93,10 @@ def page(run: Run) -> str:
         ],
     )
     fed = before.pop(0) if run.first_batch else None
+    advice = next_steps(classes, findings, read_setup(run), train_longer(run))
     parts = (
-        ("next", "What to do next", "", next_steps(classes, findings, read_setup(run))),
-        ("classes", "Classes", weakest(classes) if classes else "", _classes(run, classes)),
+        ("next", "What to do next", "", advice),
+        ("classes", "Classes", weakest(classes) if classes else "", _classes(run, classes, findings)),
         ("confusion", "Confusion", _matrix_note(classes), _confusion(classes)),
         ("worst", "Worst images", WORST_NOTE, mistakes_section(classes, worst, mistakes[: len(worst)])),
         (
@@ -235,13 +237,14 @@ def _spread(items: list[Any], most: int) -> list[Any]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def _classes(run: Run, classes: Classes | None) -> str:
+def _classes(run: Run, classes: Classes | None, findings: Findings | None) -> str:
     if classes is None:
         return ""
     rule = ABSENT_RULES.get(str((run.evaluation or {}).get("absent_rule")), "")
     absent = f"{rule[:1].upper()}{rule[1:]}." if rule else ""
     rules = RULES.format(absent=text(absent))
-    return f'{share_bars(classes)}{class_table(classes)}<p class="rules">{rules}</p>'
+    table = class_table(classes, findings.train if findings else None)
+    return f'{share_bars(classes)}{table}<p class="rules">{rules}</p>'
 
 
 def _confusion(classes: Classes | None) -> str:

@@ -5,6 +5,8 @@ A threshold decides only whether a sentence is worth its line; the sentence itse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sceneparse.evaluation.reading import costliest_confusions
@@ -35,17 +37,24 @@ UNSURE_GAP = 0.02
 """Difference of confidence and accuracy that is named."""
 
 
-def next_steps(classes: Classes | None, findings: Findings | None, setup: Setup | None = None) -> str:
+def next_steps(
+    classes: Classes | None,
+    findings: Findings | None,
+    setup: Setup | None = None,
+    longer: Sequence[str] = (),
+) -> str:
     """A list; empty where there is nothing to say.
 
     Args:
         classes: scores of the classes.
         findings: the reading, where there is one.
         setup: what the network was trained with; None where it is not known.
+        longer: sentences of :func:`sceneparse.report.length.train_longer`.
     """
     if classes is None:
         return ""
-    groups = [
+    groups: list[tuple[str, Sequence[str]]] = [
+        ("Train longer", longer),
         ("Weakest classes", _weak_classes(classes, findings, setup)),
         ("What costs most", _costliest(classes)),
         ("Where", _where(findings) if findings else []),

@@ -5,13 +5,16 @@
 
 Studies and variants are in ablation_variants.py. Every run is a process of its own, sceneparse train with
 --samples pictures in all and one evaluation, after the last step: no run is judged by the best of several. A
-run that is finished is not made again, one that was stopped goes on; a changed setting makes a new folder.
-The result file has every finished run of this study and budget, whatever --only and --seeds name.
+run that is finished is not made again, one that was stopped or killed goes on, one that another process is at
+is left to it; a changed setting makes a new folder. So rows can be made in any order, on several days.
+The result file is written after every run and has every finished run of this study and budget, whatever
+--only and --seeds name: rows may have different numbers of seeds.
 
 --hold-out SEQUENCE trains CamVid without the pictures whose names begin so and evaluates on them instead of
 on val, which comes from a sequence that train holds too.
 
-Writes results/ablations-STUDY_HARDWARE_DATE.json; results_table.py makes docs/ablations.md of it.
+Writes results/ablations-STUDY_HARDWARE_DATE.json; results_table.py makes docs/ablations.md of it. Another
+number of --samples than the study's is in the name: nothing of the study is written over.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from finished_run import OF_THE_MACHINE, FinishedRun, finished_run, spread
 from provenance import write_result
 
 from sceneparse.config import RunConfig
+from sceneparse.files import write_text
 from sceneparse.recipes import recipe
 from sceneparse.settings import override
 
@@ -126,25 +130,49 @@ def without(data: Path, sequence: str, folder: Path) -> Path:
     said: dict[str, Any] = {"path": str(data.resolve()), "label_set": "camvid"}
     for split, chosen in lists.items():
         path = folder / f"{split}.txt"
-        path.write_text("".join(f"{name}\n" for name in chosen), encoding="utf-8")
+        write_text(path, "".join(f"{name}\n" for name in chosen))
         said[split] = {"images": "train", "masks": "trainannot", "list": str(path.resolve())}
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
+    write_text(folder / "dataset.yaml", yaml.safe_dump(said, sort_keys=False))
     return folder / "dataset.yaml"
+
+
+def taken(path: Path) -> int | None:
+    """A locked file; None where another process has it. Linux and macOS.
+
+    The training gets it too: it goes on when this process is killed, and nobody else may write its folder.
+    """
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def make(planned: Planned, study: Study, data: Path, options: argparse.Namespace) -> str:
     """Train what is not finished; says how it went."""
     if finished_run(planned.folder) is not None:
         return f"{planned.folder.name}: there"
-    words = planned.command(study, str(data), str(planned.folder))
-    if (planned.folder / "config.yaml").is_file():
-        words = ["train", str(data), "--out", str(planned.folder), "--resume"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     log = planned.folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
+    lock = taken(planned.folder.with_suffix(".lock"))
+    if lock is None:
+        return f"{planned.folder.name}: another process is at it"
+    try:
+        words = planned.command(study, str(data), str(planned.folder))
+        if (planned.folder / "config.yaml").is_file():
+            words = ["train", str(data), "--out", str(planned.folder), "--resume"]
         command = [sys.executable, "-m", "sceneparse", *words, "--device", options.device]
-        done = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False)
+        environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+        with log.open("a", encoding="utf-8") as file:
+            done = subprocess.run(
+                command, stdout=file, stderr=file, env=environment, check=False, pass_fds=(lock,)
+            )
+    finally:
+        os.close(lock)
     run = finished_run(planned.folder)
     if run is None:
         return f"{planned.folder.name}: ended with {done.returncode}, see {log}"
@@ -155,7 +183,7 @@ def make(planned: Planned, study: Study, data: Path, options: argparse.Namespace
 def row_of(
     variant: Variant, runs: Sequence[FinishedRun], base: dict[int, float], command: str
 ) -> dict[str, Any]:
-    """What is recorded of a variant; the difference is that of runs with the same seed."""
+    """What is recorded of a variant; the difference is that of runs with the same seed as one in ``base``."""
     scores = {run.config.seed: run.rows[-1]["mean_iou"] for run in runs}
     both = [seed for seed in scores if seed in base]
     return {
@@ -184,14 +212,34 @@ def figures_of(study: Study, planned: Sequence[Planned], samples: int, split: st
             commands.setdefault(one.variant, shlex.join(["sceneparse", *one.command(study, "DATA", "RUN")]))
     base = {run.config.seed: run.rows[-1]["mean_iou"] for run in finished.get(BASE, [])}
     variants = variants_of(study)
+    rows = {
+        name: row_of(variants[name], runs, {} if name == BASE else base, commands[name])
+        for name, runs in finished.items()
+    }
     return {
         "title": study.title,
         "recipe": study.recipe,
+        "about": study.about,
         "settings": study.settings,
         "samples": samples,
         "split": split,
-        "rows": {name: row_of(variants[name], runs, base, commands[name]) for name, runs in finished.items()},
+        "rows": rows,
     }
+
+
+def commands_again(
+    options: argparse.Namespace, rows: dict[str, Any], names: Sequence[str], samples: int
+) -> str:
+    """What makes these rows: a command for the variants of each choice of seeds."""
+    by_seeds: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        by_seeds.setdefault(",".join(sorted(row["seeds"], key=int)), []).append(name)
+    commands = []
+    for seeds, variants in by_seeds.items():
+        said = f"python benchmarks/ablations.py {options.study} --samples {samples} --seeds {seeds}"
+        said += f" --hold-out {options.hold_out}" if options.hold_out else ""
+        commands.append(said if variants == list(names) else f"{said} --only {' '.join(variants)}")
+    return " && ".join(commands)
 
 
 def main() -> int:
@@ -219,17 +267,29 @@ def main() -> int:
         what, split = f"{what}-{options.hold_out}", f"train's sequence {options.hold_out}, held out"
         out = out / options.hold_out
         data = without(options.data, options.hold_out, out / "data")
+    if samples != study.samples:
+        what = f"{what}-{samples}"
+
+    def record() -> None:
+        everything = plan(study, names, sorted(seeds_in(out)), samples, out)
+        figures = figures_of(study, everything, samples, split)
+        if figures["rows"]:
+            repeat = commands_again(options, figures["rows"], names, samples)
+            write_result(what, "Mean IoU of short runs that differ in one choice.", figures, command=repeat)
+
     asked = plan(study, options.only or names, seeds, samples, out)
+    left = [one for one in asked if finished_run(one.folder) is None]
+    print(f"{len(asked) - len(left)} of {len(asked)} runs are finished", flush=True)
+    record()
     with ThreadPoolExecutor(options.jobs) as pool:
-        for said in pool.map(lambda one: make(one, study, data, options), asked):
-            print(said, flush=True)
-    seeds = sorted(seeds_in(out))
-    figures = figures_of(study, plan(study, names, seeds, samples, out), samples, split)
-    if figures["rows"]:
-        listed = ",".join(map(str, seeds))
-        repeat = f"python benchmarks/ablations.py {options.study} --samples {samples} --seeds {listed}"
-        repeat += f" --hold-out {options.hold_out}" if options.hold_out else ""
-        write_result(what, "Mean IoU of short runs that differ in one choice.", figures, command=repeat)
+        running = [pool.submit(make, one, study, data, options) for one in left]
+        try:
+            for done in as_completed(running):
+                print(done.result(), flush=True)
+                record()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return 0 if all(finished_run(one.folder) is not None for one in asked) else 1
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sceneparse import environment
+from sceneparse.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,7 +44,7 @@ def write_result(what: str, question: str, figures: dict[str, Any], *, command: 
         "figures": figures,
         "environment": environment.describe(),
     }
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(f"wrote {path.relative_to(RESULTS.parent.parent)}")
     return path
 

@@ -270,7 +270,8 @@ def _study(result: Result) -> str:
     rows = [_variant(row, f["settings"]) for row in f["rows"].values()]
     machines = sorted({name for row in f["rows"].values() for name in row["machines"]})
     title = f["title"] + ("" if f["split"] == "val" else f": {f['split']}")
-    about = (
+    about = f"{f['about']}\n\n" if f.get("about") else ""
+    about += (
         f"Recipe `{f['recipe']}`, {f['samples']:,} pictures a run, trained on {'; '.join(machines)}. Scores "
         f"after the last step on {f['split']}, one scale, no flip.\nAgain: `{result.command}`"
     )
@@ -293,10 +294,17 @@ def _variant(row: Figures, common: Figures) -> list[str]:
 
 
 def points(row: Figures) -> str:
-    """The difference to the base in points of mean IoU; nothing for the base itself."""
-    if not row["settings"] or row["difference"] is None:
+    """The difference to the base in points of mean IoU, of how many seeds if not of all of the row's.
+
+    Nothing for the base itself, and where no seed has both.
+    """
+    difference = row["difference"]
+    if difference is None:
         return ""
-    return spread(row["difference"], factor=100, digits=1, sign="+")
+    said = spread(difference, factor=100, digits=1, sign="+")
+    if difference["n"] == row["mean_iou"]["n"]:
+        return said
+    return f"{said} ({counted(difference['n'], 'seed')})"
 
 
 # ------------------------------------------------------------------ rows of the README
@@ -327,6 +335,13 @@ def _origin(row: Published) -> str:
     return f"{row.start}, {row.source}" if row.source == MEASURED_HERE else row.start
 
 
+def _compared(row: Figures) -> str:
+    """``FCN-4s fused +5.3 ± 0.6 (3 seeds)``."""
+    difference = row["difference"]
+    said = spread(difference, factor=100, digits=1, sign="+")
+    return f"{row['what']} {said} ({counted(difference['n'], 'seed')})"
+
+
 def short_rows() -> list[tuple[str, str, str, str]]:
     """What, figure, hardware and command: a row for every recipe, and one for the heads."""
     rows = []
@@ -352,10 +367,10 @@ def short_rows() -> list[tuple[str, str, str, str]]:
         f = result.figures
         if not result.what.startswith("ablations-heads"):
             continue
-        said = [f"{row['what']} {points(row)}" for row in f["rows"].values() if points(row)]
-        if said:
-            most = max(row["mean_iou"]["n"] for row in f["rows"].values())
-            figure = f"points of mean IoU, {counted(most, 'seed')}: {'; '.join(said)}"
+        compared = [row for row in f["rows"].values() if row["difference"] is not None]
+        if compared:
+            said = "; ".join(_compared(row) for row in compared)
+            figure = f"points of mean IoU, same seeds, {f['samples']:,} pictures a run: {said}"
             rows.append(
                 (f"{f['title']}, against FCN-8s, {f['split']}", figure, result.machine, result.command)
             )

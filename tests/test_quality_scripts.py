@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -27,6 +29,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 try:
     import ablations
     import finished_run
+    import provenance
     import quality
     from ablation_variants import BASE, STUDIES, Study, Variant
     from random_model import write_random_model
@@ -240,6 +243,75 @@ def test_finished_runs_are_left_alone_and_stopped_ones_go_on(tmp_path, monkeypat
     assert called[0] == ["train", "data", "--out", str(stopped.folder), "--resume", "--device", "cpu"]
     assert called[1][:6] == ["train", "data", "--out", str(new.folder), "--recipe", "camvid-small"]
     assert len(called) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="benchmarks are for Linux and macOS")
+def test_a_run_of_another_process_is_left_to_it_and_a_training_keeps_its_lock(tmp_path, monkeypatch):
+    """Also where the process that began it was killed: its training goes on."""
+    (planned,) = ablations.plan(STUDY, [BASE], [0], 400, tmp_path)
+    path = planned.folder.with_suffix(".lock")
+    orphans = []
+
+    def run(command, *, pass_fds, **_):
+        inherited = [sys.executable, "-c", "input()"]
+        orphans.append(subprocess.Popen(inherited, pass_fds=pass_fds, stdin=subprocess.PIPE))
+        return argparse.Namespace(returncode=-9)
+
+    monkeypatch.setattr(ablations.subprocess, "run", run)
+    options = argparse.Namespace(threads=1, device="cpu")
+    assert "ended with -9" in ablations.make(planned, STUDY, Path("data"), options)
+    assert ablations.taken(path) is None
+    assert ablations.make(planned, STUDY, Path("data"), options).endswith("another process is at it")
+    (orphan,) = orphans
+    orphan.communicate(b"\n")
+    lock = ablations.taken(path)
+    assert lock is not None
+    os.close(lock)
+
+
+def test_what_is_finished_is_in_the_result_file_whenever_the_script_is_killed(tmp_path, monkeypatch):
+    study = replace(STUDY, samples=400)
+    made, most = [], 2
+
+    def make(planned, *_):
+        if len(made) == most:
+            raise KeyboardInterrupt
+        made.append(planned.folder.name)
+        write_run(planned.folder, planned.config, 0.5)
+        return "done"
+
+    monkeypatch.setattr(ablations, "make", make)
+    monkeypatch.setattr(ablations, "STUDIES", {"made-up": study})
+    monkeypatch.setattr(provenance, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ablations.py", "made-up", "--out", str(tmp_path), *arguments])
+        return ablations.main()
+
+    def seeds():
+        (path,) = (tmp_path / "results").glob("ablations-made-up_*.json")
+        rows = json.loads(path.read_text(encoding="utf-8"))["figures"]["rows"]
+        return {name: sorted(row["seeds"]) for name, row in rows.items()}
+
+    with pytest.raises(KeyboardInterrupt):
+        call("--seeds", "0,1")
+    assert seeds() == {BASE: ["0"], "no-flip": ["0"]}
+    most = 100
+    assert call("--seeds", "2", "--only", BASE) == 0
+    assert seeds() == {BASE: ["0", "2"], "no-flip": ["0"]}
+    assert call("--only", "no-flip", BASE) == 0
+    assert len(made) == len(set(made)) == 3, "what is finished is not made again"
+    (path,) = (tmp_path / "results").iterdir()
+    record = json.loads(path.read_text(encoding="utf-8"))
+    again = "python benchmarks/ablations.py made-up --samples 400 --seeds"
+    assert record["command"] == f"{again} 0,2 --only {BASE} && {again} 0 --only no-flip"
+    assert record["figures"]["rows"][BASE]["difference"] is None
+    assert record["figures"]["rows"]["no-flip"]["difference"]["n"] == 1
+
+    assert call("--samples", "16") == 0  # a trial
+    assert seeds() == {BASE: ["0", "2"], "no-flip": ["0"]}
+    assert len(list((tmp_path / "results").glob("ablations-made-up-16_*.json"))) == 1
 
 
 def test_differences_are_of_runs_with_the_same_seed(tmp_path):

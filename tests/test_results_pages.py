@@ -94,12 +94,14 @@ def heads():
 
     return {
         "title": "Heads over hgnetv2_b0",
+        "about": "The head alone differs.",
         "recipe": "camvid-small",
         "settings": {"model.name": "fcn8s-hgnetv2_b0"},
         "samples": 5000,
         "split": "val",
         "rows": {
-            "base": row("FCN-8s, the paper's head", {}, 0.5, spread(0.0, 0.0)),
+            "base": row("FCN-8s, the paper's head", {}, 0.5, None),
+            "longer": row("FCN-8s, as many minutes", {}, 0.51, spread(0.01, None, 1)) | {"pictures": 1.5},
             "fused": row("fused", {"model.name": "fcn4s-fused-x"}, 0.553, spread(0.053, 0.0061)),
         },
     }
@@ -229,9 +231,12 @@ def test_ablations_say_the_difference_in_points(copied):
     write_record(copied, "ablations-heads", heads(), "python benchmarks/ablations.py heads --seeds 0,1,2")
     write_tables(copied)
     (rows,) = tables_of(copied / "docs" / "ablations.md")
-    assert [row[2] for row in rows[2:]] == ["", "+5.3 ± 0.6"]
+    assert [row[2] for row in rows[2:]] == ["", "+1.0 (1 seed)", "+5.3 ± 0.6"]
     assert rows[2][6] == "`model.name=fcn8s-hgnetv2_b0`"
-    assert "fused +5.3 ± 0.6" in (copied / "README.md").read_text(encoding="utf-8")
+    assert rows[3][0] == "FCN-8s, as many minutes, 1.5 times the pictures"
+    assert "The head alone differs." in (copied / "docs" / "ablations.md").read_text(encoding="utf-8")
+    readme = (copied / "README.md").read_text(encoding="utf-8")
+    assert "FCN-8s, as many minutes +1.0 (1 seed); fused +5.3 ± 0.6 (3 seeds)" in readme
 
 
 def test_one_seed_has_no_spread():

@@ -17,7 +17,7 @@ class Variant:
         what: the change, in words.
         settings: by dotted name, text as ``--set`` takes it.
         pictures: times those that the base sees, for changes that make a step dearer or cheaper and are to be
-            compared at the same time; the table says the minutes of every row.
+            compared at the same time: what step_costs.py finds. The table says the minutes of every row.
     """
 
     what: str
@@ -36,6 +36,7 @@ class Study:
         settings: of the base and every variant; a variant's own go before them.
         samples: pictures that a run sees, where the command line says no other number.
         variants: by name; each differs from the base.
+        about: what else to know before reading the table.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Study:
     variants: dict[str, Variant]
     settings: dict[str, str] = field(default_factory=dict)
     samples: int = 5000
+    about: str = ""
 
 
 BASE = "base"
@@ -57,7 +59,6 @@ STUDIES: dict[str, Study] = {
         title="Choices of camvid-small",
         recipe="camvid-small",
         base="the recipe, shortened",
-        samples=8000,
         variants={
             "adamw": Variant(
                 what="AdamW 3e-3 in place of Muon",
@@ -66,14 +67,36 @@ STUDIES: dict[str, Study] = {
             "whole-views": Variant(
                 what="no small views at the start; as many pictures as take the same time",
                 settings={"augmentation.early": "0"},
-                pictures=0.68,
+                pictures=0.73,
             ),
+            "longer-small-views": Variant(
+                what="small views for three quarters of the steps; as many pictures as take the same time",
+                settings={"augmentation.early": "0.75"},
+                pictures=1.23,
+            ),
+            "whole-pictures": Variant(
+                what="views of 352x480, nearly the whole picture; as many as take the same time",
+                settings={"augmentation.crop": "[352, 480]"},
+                pictures=0.48,
+            ),
+            "constant-rate": Variant(
+                what="rate constant after its rise, not falling to 0",
+                settings={"optimizer.schedule": "constant"},
+            ),
+            "no-warmup": Variant(what="full rate from the first step on", settings={"optimizer.warmup": "0"}),
+            "half-rate": Variant(what="half the rate", settings={"optimizer.lr": "0.01"}),
+            "double-rate": Variant(what="twice the rate", settings={"optimizer.lr": "0.04"}),
+            "no-decay": Variant(what="no weight decay", settings={"optimizer.weight_decay": "0"}),
             "no-adjustment": Variant(
                 what="class weights without logit adjustment", settings={"loss.logit_adjustment": "false"}
             ),
             "no-class-weights": Variant(
                 what="loss without class weights",
                 settings={"loss.class_weights": "none", "loss.logit_adjustment": "false"},
+            ),
+            "learned-upsampling": Variant(
+                what="likewise without logit adjustment, which does not go with it: last upsampling learned",
+                settings={"model.options.upsampling": "learned", "loss.logit_adjustment": "false"},
             ),
             "half-colour": Variant(
                 what="colours changed half as much", settings={"augmentation.photometric": "0.5"}
@@ -85,6 +108,11 @@ STUDIES: dict[str, Study] = {
             "no-flip": Variant(what="views not mirrored", settings={"augmentation.flip": "false"}),
             "stride-4": Variant(
                 what="features from stride 4 on", settings={"model.name": f"fcn4s-fused-{BACKBONE}"}
+            ),
+            "slimresnet32": Variant(
+                what="SlimResNet-32; as many pictures as take the same time",
+                settings={"model.name": "fcn2s-fused-slimresnet32"},
+                pictures=0.6,
             ),
             "hgnetv2": Variant(
                 what="HGNetV2-B0 of timm, from stride 4 on",
@@ -101,8 +129,13 @@ STUDIES: dict[str, Study] = {
             "model.options.upsampling": "bilinear",
             "model.options.dropout": "0",
         },
-        samples=8000,
+        about="All settings are those of the recipe, and every head upsamples bilinearly and drops nothing "
+        "out, so that the head alone differs. The same number of pictures is more time for a head that costs "
+        "more: one row gives FCN-8s the time of FCN-2s fused.",
         variants={
+            "fcn8s-longer": Variant(
+                what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.5
+            ),
             "fcn4s": Variant(
                 what="FCN-4s: the paper's head with one skip more",
                 settings={"model.name": f"fcn4s-{BACKBONE}"},

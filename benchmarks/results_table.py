@@ -106,6 +106,12 @@ def _end_to_end(f: Figures) -> str:
     return f"train {train['images_per_s_of_steps']:.1f} img/s, {waiting}; {photo}"
 
 
+def _small_views(f: Figures) -> str:
+    views = f["rows"]["base"]["views"]
+    small, whole = views["small views"]["images_per_s"], views["whole views"]["images_per_s"]
+    return f"{small / whole:.1f}x as many pictures a second as whole ones ({whole:.1f})"
+
+
 ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "demo": ("`sceneparse demo`, built-in scenes, from random weights", _demo),
     "ade20k_steps": ("FCN-8s VGG19, 150 classes, 20 steps on three ADE20K pictures", _ade),
@@ -120,6 +126,10 @@ ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "forward": ("FCN-8s VGG19, 150 classes, 224x224, batch 1, `Predictor`, fp32", _forward),
     "train_step": ("training step FCN-8s VGG19, 151 classes, 224x224, batch 8, fp32", _train_step),
     "evaluate-fcn4s-fused-hgnetv2_b0": ("evaluation of CamVid val, FCN-4s fused HGNetV2-B0", _evaluation),
+    "step_costs-camvid-small": (
+        "steps of `camvid-small` on the small views of its start",
+        _small_views,
+    ),
     "confusion": ("confusion matrix of 480x360, 11 classes, and 512x512, 150, against numpy", _confusion),
     "end_to_end": ("`train` and `predict` as whole processes, FCN-4s fused HGNetV2-B0, CamVid", _end_to_end),
     "startup": ("20,000 small pictures, second start", _startup),

@@ -9,15 +9,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sceneparse.kernels import compiled
 
 _MIB = 2**20
 
+Side = TypeVar("Side")
+"""What a side is called."""
+
 
 def best_s(
-    sides: dict[str, Callable[[], object]], *, rounds: int, seconds: float, pause: float = 0.0, block: int = 1
-) -> dict[str, float]:
+    sides: dict[Side, Callable[[], object]],
+    *,
+    rounds: int,
+    seconds: float,
+    pause: float = 0.0,
+    block: int = 1,
+) -> dict[Side, float]:
     """Least seconds of each, taken in turns: a busy moment of the machine meets all of them.
 
     Args:

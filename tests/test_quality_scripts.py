@@ -31,6 +31,7 @@ try:
     import finished_run
     import provenance
     import quality
+    import step_costs
     from ablation_variants import BASE, STUDIES, Study, Variant
     from random_model import write_random_model
 finally:
@@ -198,6 +199,36 @@ def test_every_variant_differs_from_the_base_by_its_own_settings(name):
         changed = set(differences(base, config)) - {"steps", "eval_every"}
         assert changed == set(variant.settings), f"{variant.what}: the base has some of this already"
         assert config.steps == round(400 * variant.pictures) // config.images_per_step
+
+
+def test_pictures_in_the_same_time_are_reckoned_from_both_kinds_of_views():
+    small = replace(recipe("camvid-small"), batch_size=10)
+    assert small.augmentation.early == 0.5
+    whole = replace(small, augmentation=replace(small.augmentation, early=0.0))
+    seconds = {(BASE, "whole views"): 3.0, (BASE, "small views"): 1.0, ("whole", "whole views"): 4.0}
+    rows = step_costs.rows_of({BASE: small, "whole": whole}, seconds)
+    assert rows["whole"]["pictures_in_the_same_time"] == 0.5  # 0.2 s a picture against 0.4
+    assert rows[BASE]["pictures_in_the_same_time"] == 1
+    assert rows[BASE]["views"]["small views"] == {
+        "crop": [160, 192],
+        "share_of_steps": 0.5,
+        "step_s": 1.0,
+        "images_per_s": 10.0,
+    }
+    assert list(rows["whole"]["views"]) == ["whole views"]
+
+
+def test_steps_whose_cost_is_measured_are_those_of_training():
+    config = recipe("camvid-small")
+    config = replace(
+        config,
+        model=replace(config.model, name="fcn8s-test_resnet"),
+        augmentation=replace(config.augmentation, crop=(64, 64)),
+        batch_size=2,
+    )
+    steps = step_costs.steps_of(config)
+    assert set(steps) == {"whole views", "small views"}
+    assert all(float(step()) > 0 for step in steps.values())
 
 
 def test_folder_changes_with_settings_and_budget_and_not_with_the_machine(tmp_path):

@@ -239,6 +239,15 @@ def test_ablations_say_the_difference_in_points(copied):
     assert "FCN-8s, as many minutes +1.0 (1 seed); fused +5.3 ± 0.6 (3 seeds)" in readme
 
 
+def test_small_views_are_compared_with_whole_ones(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import results_table
+
+    views = {"whole views": {"images_per_s": 6.0}, "small views": {"images_per_s": 13.2}}
+    said = results_table.ROWS["step_costs-camvid-small"][1]({"rows": {"base": {"views": views}}})
+    assert said == "2.2x as many pictures a second as whole ones (6.0)"
+
+
 def test_one_seed_has_no_spread():
     assert quality_tables.spread(spread(0.5, None, 1)) == "0.500"
     assert quality_tables.spread(spread(-0.012, 0.003), factor=100, digits=1, sign="+") == "-1.2 ± 0.3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from sceneparse.errors import InputError
 from sceneparse.evaluation.confusion import AbsentRule
 from sceneparse.evaluation.evaluate import evaluate as evaluate_split
 from sceneparse.evaluation.outputs import write_evaluation
+from sceneparse.evaluation.reading import Reading
 from sceneparse.group import Group, is_first_process, torchrun_group
 from sceneparse.launch import launch
 from sceneparse.models import ModelOptions
@@ -30,7 +32,8 @@ from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.recipes import DEFAULT_RECIPE
 from sceneparse.recipes import recipe as recipe_config
 from sceneparse.report import write_curves, write_report
-from sceneparse.report.evaluated import write_reading_of_labels
+from sceneparse.report.evaluated import write_evaluated
+from sceneparse.report.run_folder import is_evaluation, is_run
 from sceneparse.settings import override
 from sceneparse.training.reading import update_reading
 from sceneparse.training.run import RunResult, config_for_resume
@@ -84,13 +87,14 @@ def train(
 
 
 def report(run: str | Path, *, console: Console | None = None) -> Path:
-    """Write ``RUN/curves.png`` and ``RUN/report.html`` anew from what the run folder holds.
+    """Write ``RUN/curves.png`` and ``RUN/report.html`` anew from what the run folder holds; of the folder of
+    an evaluation ``report.html``.
 
     The worst images, the scores at boundaries and the calibration of a run that has none yet, or those of
     earlier weights, are made first if its data is where the run found it; Ctrl-C leaves them out.
 
     Args:
-        run: run folder.
+        run: run folder, or one that :func:`evaluate` has written to.
         console: is told what is done, and what is missing; None tells nobody.
 
     Returns:
@@ -100,6 +104,8 @@ def report(run: str | Path, *, console: Console | None = None) -> Path:
         InputError: no run folder, or the page cannot be written.
     """
     run, console = Path(run), console or Console(quiet=True)
+    if is_evaluation(run):
+        return write_report(run)
     try:
         update_reading(run, console)
     except InputError as error:
@@ -178,7 +184,8 @@ def evaluate(
             numbers are those of one. Above 1 other processes work, which import the main module of this one:
             a script has its calls under ``if __name__ == "__main__":``. Under torchrun it is their number.
         out: folder for ``numbers.json``, ``confusion.csv``, ``labels/``, the predicted label files,
-            ``reading.json``, scores at boundaries and what costs most, and ``worst/``, pictures of it.
+            ``reading.json``, scores at boundaries, calibration and what costs most, ``worst/`` and
+            ``regions/``, pictures of it, and ``report.html``, all of it on one page. Not a run's.
         console: where a progress bar is shown; None shows none.
 
     Returns:
@@ -258,6 +265,10 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
     """The evaluation as one process of the group sees it; process 0 writes and shows."""
     model, data, folder = asked.model, asked.data, asked.out
     with group.agreed():
+        if folder is not None and is_run(folder):
+            raise InputError(
+                "this is a run: its own report would be replaced", where=folder, fix="name another folder"
+            )
         if not isinstance(data, Dataset):
             data = open_dataset(data, label_set=asked.label_set, keep_faults=True)
         # The others then find the engine that the first has made: all compute alike.
@@ -269,14 +280,12 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
         if folder is not None:
             output_folder(folder)
     labels = model.labels
-
-    saved: list[str] = []
+    reading = None if folder is None else Reading(labels.num_classes, labels.ignore_index)
 
     def save_labels(stem: str, index: NDArray[np.integer]) -> None:
         if folder is not None:
             result = Segmentation(labels=labels.to_file(index), label_set=labels)
             result.save_labels(folder / "labels" / f"{stem}.png")
-            saved.append(stem)
 
     numbers, matrix = evaluate_split(
         model,
@@ -288,17 +297,32 @@ def _take_part(asked: _Asked, group: Group, console: Console) -> dict[str, Any]:
         skip_bad=asked.skip_bad,
         console=console if asked.shown and group.is_first else None,
         each=save_labels,
+        reading=reading,
         group=group,
     )
-    everywhere = {stem for stems in group.gathered(saved) for stem in stems}
     with group.agreed():
-        if folder is not None and group.is_first:
+        if folder is not None and reading is not None and group.is_first:
             write_evaluation(folder, numbers, matrix)
-            pairs = [pair for pair in data.split(asked.split) if pair.stem in everywhere]
-            # Several machines may have written to disks of their own.
-            if all((folder / "labels" / f"{pair.stem}.png").is_file() for pair in pairs):
-                write_reading_of_labels(folder, pairs, data.labels, labels, asked.split)
+            pairs = data.split(asked.split)
+            write_evaluated(folder, reading, _evaluated(asked, model, data), pairs, data.labels, labels)
     return numbers
+
+
+def _evaluated(asked: _Asked, model: Predictor, data: Dataset) -> dict[str, Any]:
+    """What an evaluation was of, for its page: names, and the command line that gives the same numbers."""
+    path = None if isinstance(asked.model, Predictor) else str(asked.model)
+    words = ["sceneparse", "evaluate", path or "", str(data.root)]
+    words += [] if asked.split == "val" else ["--split", asked.split]
+    words += [] if asked.absent == "skip" else ["--absent", asked.absent]
+    words += [] if asked.scales == (1.0,) else ["--scales", ",".join(f"{s:g}" for s in asked.scales)]
+    words += ["--flip"] * asked.flip + ["--skip-bad"] * asked.skip_bad
+    words += [] if asked.label_set is None else ["--label-set", asked.label_set]
+    return {
+        "model": path,
+        "network": model.bundle.architecture["name"],
+        "data": str(data.root),
+        "command": None if path is None else shlex.join(words),
+    }
 
 
 def _device_of(device: str, group: Group) -> str:

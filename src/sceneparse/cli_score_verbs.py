@@ -33,7 +33,8 @@ def _evaluate_arguments(parser: Parser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="also write DIR/numbers.json, confusion.csv, labels/, reading.json, and worst/: pictures",
+        help="also write DIR/report.html, what is wrong on one page; numbers.json, confusion.csv, labels/, "
+        "reading.json; and pictures of mistakes: worst/, regions/",
     )
     _add_json(parser)
 
@@ -62,7 +63,12 @@ def _evaluate(options: Options) -> int:
         out=options.out,
         console=Console(stderr=True),
     )
-    return _show(numbers, options.json) if is_first_process() else 0
+    if not is_first_process():
+        return 0
+    _show(numbers, options.json)
+    if options.out is not None:
+        print(f"report: {options.out / 'report.html'}")
+    return 0
 
 
 def _score_arguments(parser: Parser) -> None:

@@ -61,7 +61,7 @@ def two_threads():
 @pytest.mark.parametrize("which", RUNS)
 @pytest.mark.parametrize("options", [[], ["--flip", "--scales", "0.75,1"]])
 def test_equals_the_score_of_the_label_files_of_predict(
-    which, options, request, scene_data, tmp_path, two_threads
+    which, options, request, scene_data, tmp_path, two_threads, capsys
 ):
     run = request.getfixturevalue(which)
     predict = ["predict", str(run), str(scene_data / "photos" / "b"), "--out", str(tmp_path / "out")]
@@ -76,6 +76,9 @@ def test_equals_the_score_of_the_label_files_of_predict(
     assert numbers["mean_iou"] == pytest.approx(expected["mean_iou"], abs=1e-4)
     assert numbers["per_class"] == expected["per_class"], "same pixels, same arithmetic"
     assert json.loads((tmp_path / "eval" / "numbers.json").read_text(encoding="utf-8")) == expected
+    assert 'id="curves"' not in (page := (tmp_path / "eval" / "report.html").read_text(encoding="utf-8"))
+    assert f"Mean IoU {100 * expected['mean_iou']:.2f}" in page
+    assert f"report: {tmp_path / 'eval' / 'report.html'}\n" in capsys.readouterr().out
     for path in (tmp_path / "out" / "labels").glob("*.png"):
         np.testing.assert_array_equal(read_mask(path), read_mask(tmp_path / "eval" / "labels" / path.name))
     with open(tmp_path / "eval" / "confusion.csv", encoding="utf-8", newline="") as table:

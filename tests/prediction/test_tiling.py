@@ -109,6 +109,24 @@ def test_windows_give_the_labels_of_the_whole_picture(small_view, options):
     assert (tiled == whole).mean() >= 0.9999
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_confidence_is_the_probability_of_the_label(small_view, flip):
+    """Against the softmax of all logits; windows change neither."""
+    image = textured(300, 420)
+    pixels = IMAGENET(torch.from_numpy(image).permute(2, 0, 1)[None])
+    with torch.no_grad():
+        share = small_view.model(pixels).softmax(1)
+        if flip:
+            share = (share + small_view.model(pixels.flip(3)).softmax(1).flip(3)) / 2
+    expected, best = (part[0].numpy() for part in share.max(1))
+    assert expected.std() > 0.01, "a test on one confidence would prove nothing"
+    for tile in (0, 256):
+        index, confidence = small_view.predict_with_confidence(image, tile=tile, flip=flip)
+        assert confidence.dtype == np.float32
+        assert (index == best).mean() >= 0.9999
+        assert (np.abs(confidence - expected) < 1e-4).mean() >= 0.9999
+
+
 def test_windows_of_a_network_with_stride_32():
     """Its view is wider than the margin: most pixels still agree, because the cells of both lie alike."""
     torch.manual_seed(0)

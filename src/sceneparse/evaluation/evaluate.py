@@ -26,6 +26,7 @@ from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.data.threads import PictureThreads
 from sceneparse.errors import InputError, nearest
 from sceneparse.evaluation.confusion import ABSENT_RULES, AbsentRule, confusion_matrix, numbers_json
+from sceneparse.evaluation.reading import Counted, Reading
 from sceneparse.group import Group
 from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
@@ -64,6 +65,12 @@ class IndexPredictor(Protocol):
         """Training indices (H, W) of a decoded file, (H, W) = ``image.size_hw``."""
         ...
 
+    def predict_with_confidence(
+        self, image: Picture, *, scales: Sequence[float] = (1.0,), flip: bool = False
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """The same, and the probability (H, W) of each pixel's class; asked for a reading only."""
+        ...
+
 
 def evaluate(
     predictor: IndexPredictor,
@@ -76,6 +83,7 @@ def evaluate(
     skip_bad: bool = False,
     console: Console | None = None,
     each: Callable[[str, NDArray[np.integer]], None] | None = None,
+    reading: Reading | None = None,
     group: Group = Group(),  # noqa: B008
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """One confusion matrix over every image of a split, at the label's own size.
@@ -94,6 +102,7 @@ def evaluate(
         console: where a progress bar is shown, and what is left out is said; None shows nothing.
         each: called with the stem and the predicted training indices of every image, from several threads
             and in no order; in the process that has predicted it.
+        reading: every image is added to it, in order and in every process.
         group: the processes that share the images; each gets the result for all of them.
 
     Returns:
@@ -113,13 +122,18 @@ def evaluate(
                 raise InputError(
                     f"unknown {what} {value!r}.{nearest(value, known)}", fix="one of: " + ", ".join(known)
                 )
-        work = _Work(predictor, dataset, split, scales, flip, skip_bad, each)
+        work = _Work(predictor, dataset, split, scales, flip, skip_bad, each, reading)
         pairs = dataset.split(split)
-    matrix, faults, images = _share(work, pairs, group, console)
+    matrix, faults, read, images = _share(work, pairs, group, console)
     # Every count is an integer: the sums do not depend on who added what, nor on the order.
     group.add_up(torch.from_numpy(matrix))
     images = int(group.add_up(torch.tensor(images)))
     everywhere = [found for part in group.gathered(faults) for found in part]
+    if reading is not None:
+        for _, counted_image in sorted(
+            (one for part in group.gathered(read) for one in part), key=lambda one: one[0]
+        ):
+            reading.add(counted_image)
     told = [f for f in dataset.faults if f.split in (split, None)]
     told += [fault for _, fault in sorted(everywhere, key=lambda found: found[0])]
     if told and (not skip_bad or not images):
@@ -133,14 +147,20 @@ def evaluate(
 _Found = tuple[int, Fault]
 """Place of a pair in the split, and what is wrong with it."""
 
+_Read = tuple[int, Counted]
+"""Place of a pair in the split, and what was read of it."""
+
 
 def _share(
     work: _Work, pairs: Sequence[Pair], group: Group, console: Console | None
-) -> tuple[NDArray[np.int64], list[_Found], int]:
-    """This process's share of the pairs: its matrix, what is wrong, and how many images it counted."""
+) -> tuple[NDArray[np.int64], list[_Found], list[_Read], int]:
+    """This process's share of the pairs: its matrix, what is wrong, what was read, and how many images it
+    counted.
+    """
     classes = work.predictor.labels.num_classes
     matrix = np.zeros((classes, classes + 1), np.int64)
     faults: list[_Found] = []
+    read: list[_Read] = []
     images = 0
     mine = range(group.rank, len(pairs), group.size)
     rounds = math.ceil(len(pairs) / (group.size * ROUND))  # of the process that has most
@@ -154,12 +174,13 @@ def _share(
             with group.agreed():
                 for number, result in islice(shown, ROUND):
                     faults += [(number, fault) for fault in result.faults]
+                    read += [] if result.read is None else [(number, result.read)]
                     if result.matrix is not None:
                         matrix += result.matrix
                         images += 1
             if group.highest(bool(faults)) and not work.skip_bad:
                 work.faulty.set()
-    return matrix, faults, images
+    return matrix, faults, read, images
 
 
 @dataclass(frozen=True)
@@ -168,6 +189,7 @@ class _Result:
 
     faults: tuple[Fault, ...]
     matrix: NDArray[np.int64] | None = None
+    read: Counted | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +203,7 @@ class _Work:
     flip: bool
     skip_bad: bool
     each: Callable[[str, NDArray[np.integer]], None] | None
+    reading: Reading | None
     index_of_theirs: NDArray[np.integer] = field(init=False)
     faulty: Event = field(init=False, default_factory=Event)
     """Set once nothing is predicted any more."""
@@ -199,14 +222,19 @@ class _Work:
         if picture is None or found.numbers is None or self.faulty.is_set():
             return _Result(faults)
         size = self.predictor.picture_bytes(picture.size_hw, scales=self.scales, flip=self.flip)
-        guess = threads.compute(lambda: self._predicted(pair, picture), size)
+        guess, sure = threads.compute(lambda: self._predicted(pair, picture), size)
         truth = self.index_of_theirs[theirs.to_index(found.numbers)]
         matrix = confusion_matrix(guess, truth, labels.num_classes, labels.ignore_index)
         if self.each is not None:
             self.each(pair.stem, guess)
-        return _Result(faults, matrix)
+        read = None if self.reading is None else self.reading.count(pair.stem, truth, guess, sure)
+        return _Result(faults, matrix, read)
 
-    def _predicted(self, pair: Pair, picture: Picture) -> NDArray[np.integer]:
+    def _predicted(
+        self, pair: Pair, picture: Picture
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32] | None]:
+        """Training indices, and for a reading their confidence."""
+
         def too_large() -> InputError:
             (height, width), resize = picture.size_hw, self.predictor.resize
             rows, columns = resize.target_size(height, width)
@@ -219,7 +247,9 @@ class _Work:
             )
 
         with full_memory_named(too_large):
-            return self.predictor.predict_index(picture, scales=self.scales, flip=self.flip)
+            if self.reading is None:
+                return self.predictor.predict_index(picture, scales=self.scales, flip=self.flip), None
+            return self.predictor.predict_with_confidence(picture, scales=self.scales, flip=self.flip)
 
 
 def _matching_classes(ours: LabelSet, dataset: Dataset) -> NDArray[np.integer]:

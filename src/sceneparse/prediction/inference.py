@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sceneparse.models import Network
-from sceneparse.models.upsample import Upsampling, upsampled_argmax
+from sceneparse.models.upsample import Upsampling, upsampled_argmax, upsampled_confidence
 from sceneparse.normalization import Normalization
 from sceneparse.prediction.rewritten import Rewritten
 
@@ -87,10 +87,38 @@ def predicted(
     Returns:
         (B, H, W) training indices: uint8 for K <= 256, otherwise int32.
     """
+    scores, upsampling = _scores(model, images, size_hw, scales, flip)
+    return upsampled_argmax(scores, size_hw, upsampling=upsampling)
+
+
+@torch.no_grad()
+def predicted_with_confidence(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    size_hw: tuple[int, int],
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What :func:`predicted` gives, and the probability of each pixel's class.
+
+    Returns:
+        (B, H, W) training indices, and float32 (B, H, W), 1/K..1.
+    """
+    scores, upsampling = _scores(model, images, size_hw, scales, flip)
+    labels = upsampled_argmax(scores, size_hw, upsampling=upsampling)
+    return labels, upsampled_confidence(scores, size_hw, upsampling=upsampling)
+
+
+def _scores(
+    model: Callable[[Tensor], Tensor],
+    images: Tensor,
+    size_hw: tuple[int, int],
+    scales: Sequence[float],
+    flip: bool,
+) -> tuple[Tensor, Upsampling]:
     if tuple(scales) == (1.0,) and not flip:
-        scores, upsampling = scores_for(model, images, size_hw)
-        return upsampled_argmax(scores, size_hw, upsampling=upsampling)
-    return upsampled_argmax(averaged_logits(model, images, scales, flip), size_hw)
+        return scores_for(model, images, size_hw)
+    return averaged_logits(model, images, scales, flip), Upsampling()
 
 
 def normalized(images: Tensor, normalization: Normalization, device: torch.device) -> Tensor:

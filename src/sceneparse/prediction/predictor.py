@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from sceneparse.labels import LabelSet
 from sceneparse.memory import full_memory_named
 from sceneparse.models import Network
 from sceneparse.prediction.engine import load_engine
-from sceneparse.prediction.inference import normalized, predicted
+from sceneparse.prediction.inference import normalized, predicted, predicted_with_confidence
 from sceneparse.prediction.rewritten import Rewritten
 from sceneparse.prediction.segmentation import Segmentation
 from sceneparse.prediction.tiling import FILE_BYTES, picture_bytes, spans, tile_side
@@ -116,7 +117,6 @@ class Predictor:
             index = self.predict_index(source, tile=tile, scales=scales, flip=flip, progress=progress)
         return Segmentation(labels=self.labels.to_file(index), label_set=self.labels, image=pixels)
 
-    @torch.no_grad()
     def predict_index(
         self,
         image: Picture | NDArray[np.uint8],
@@ -131,6 +131,53 @@ class Predictor:
         The dtype is that of :attr:`LabelSet.index_dtype`; options and errors as in :meth:`__call__`, but that
         where memory is full PyTorch's own error is raised.
         """
+
+        def labels(images: Tensor, size_hw: tuple[int, int]) -> tuple[NDArray[np.integer]]:
+            found = predicted(self.model, self._normalized(images), size_hw, scales, flip)
+            return (self._index(found),)
+
+        (index,) = self._over_windows(labels, image, tile, scales, flip, progress)
+        return index
+
+    def predict_with_confidence(
+        self,
+        image: Picture | NDArray[np.uint8],
+        *,
+        tile: str | int = "auto",
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        """What :meth:`predict_index` gives, and float32 (H, W), the probability of each pixel's class."""
+
+        def both(images: Tensor, size_hw: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+            found, sure = predicted_with_confidence(
+                self.model, self._normalized(images), size_hw, scales, flip
+            )
+            return self._index(found), sure[0].cpu().numpy()
+
+        index, confidence = self._over_windows(both, image, tile, scales, flip, None)
+        return index, confidence
+
+    @torch.no_grad()
+    def _over_windows(
+        self,
+        maps_of: Callable[[Tensor, tuple[int, int]], tuple[NDArray[Any], ...]],
+        image: Picture | NDArray[np.uint8],
+        tile: str | int,
+        scales: Sequence[float],
+        flip: bool,
+        progress: Callable[[float], object] | None,
+    ) -> tuple[NDArray[Any], ...]:
+        """Maps (H, W) of a picture, put together from its windows where it has several.
+
+        Args:
+            maps_of: of uint8 (1, 3, h, w), at the size given.
+            image: and the rest as in :meth:`predict_index`.
+            tile: likewise.
+            scales: likewise.
+            flip: likewise.
+            progress: likewise.
+        """
         check_options(tile, scales)
         if isinstance(image, Picture):
             small, size_hw = prepare_picture(image, self.resize), image.size_hw
@@ -139,27 +186,27 @@ class Predictor:
         tensor = to_tensor(np.ascontiguousarray(small))[None]
         side = tile_side((small.shape[0], small.shape[1]), self.labels.num_classes, tile, scales, flip)
         if side is None:
-            return self._labels(tensor, size_hw, scales, flip)
-        whole = np.empty(small.shape[:2], self.labels.index_dtype)
+            return maps_of(tensor, size_hw)
+        whole: list[NDArray[Any]] = []
         rows, columns = list(spans(small.shape[0], side)), list(spans(small.shape[1], side))
         for i, (row, kept_row) in enumerate(rows):
             for j, (column, kept_column) in enumerate(columns):
                 window = tensor[:, :, row, column]
-                labels = self._labels(window, (window.shape[2], window.shape[3]), scales, flip)
-                whole[kept_row, kept_column] = labels[
-                    kept_row.start - row.start : kept_row.stop - row.start,
-                    kept_column.start - column.start : kept_column.stop - column.start,
-                ]
+                maps = maps_of(window, (window.shape[2], window.shape[3]))
+                whole = whole or [np.empty(small.shape[:2], found.dtype) for found in maps]
+                for all_of_it, found in zip(whole, maps, strict=True):
+                    all_of_it[kept_row, kept_column] = found[
+                        kept_row.start - row.start : kept_row.stop - row.start,
+                        kept_column.start - column.start : kept_column.stop - column.start,
+                    ]
                 if progress is not None:
                     progress((i * len(columns) + j + 1) / (len(rows) * len(columns)))
-        return resize_mask(whole, size_hw)
+        return tuple(resize_mask(all_of_it, size_hw) for all_of_it in whole)
 
-    def _labels(
-        self, images: Tensor, size_hw: tuple[int, int], scales: Sequence[float], flip: bool
-    ) -> NDArray[np.integer]:
-        """Training indices (H, W) at ``size_hw`` of a picture uint8 (1, 3, h, w)."""
-        pixels = normalized(images, self.bundle.normalization, self.device)
-        labels = predicted(self.model, pixels, size_hw, scales, flip)
+    def _normalized(self, images: Tensor) -> Tensor:
+        return normalized(images, self.bundle.normalization, self.device)
+
+    def _index(self, labels: Tensor) -> NDArray[np.integer]:
         return labels[0].cpu().numpy().astype(self.labels.index_dtype, copy=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 from sceneparse.report.markup import text
 from sceneparse.report.run_folder import Run
@@ -11,6 +12,28 @@ from sceneparse.report.run_folder import Run
 
 def commands_section(run: Run) -> str:
     """Each with its purpose."""
+    lines = _of_evaluation(run.evaluated) if run.evaluated is not None else _of_run(run)
+    return "".join(
+        f'<span class="label">{name}</span><div class="code"><pre><code>{text(line)}</code></pre>'
+        "<button type=button>copy</button></div>"
+        for name, line in lines
+    )
+
+
+def _of_evaluation(evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+    model, command = evaluated.get("model"), evaluated.get("command")
+    lines = [("Evaluate it again", str(command))] if command else []
+    if model:
+        lines.append(
+            (
+                "Predict on your own photos",
+                f"sceneparse predict {shlex.quote(str(model))} photo.jpg --out predictions",
+            )
+        )
+    return lines
+
+
+def _of_run(run: Run) -> list[tuple[str, str]]:
     again, folder, path = _again(run), shlex.quote(str(run.path)), _data(run)
     lines = []
     if again:
@@ -21,11 +44,7 @@ def commands_section(run: Run) -> str:
     lines.append(("Predict on your own photos", f"sceneparse predict {folder} photo.jpg --out predictions"))
     if path:
         lines.append(("Score it again", f"sceneparse evaluate {folder} {shlex.quote(path)}"))
-    return "".join(
-        f'<span class="label">{name}</span><div class="code"><pre><code>{text(line)}</code></pre>'
-        "<button type=button>copy</button></div>"
-        for name, line in lines
-    )
+    return lines
 
 
 def resumed_run(run: Run, steps: int | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""``report.html``: one file that shows a run, needs no network and nothing beside it."""
+"""``report.html``: one file that shows a run or an evaluation, needs no network and nothing beside it."""
 
 from __future__ import annotations
 
@@ -59,10 +59,11 @@ RULES = (
 def write_report(run: Path) -> Path:
     """Write ``RUN/report.html`` from what the run folder holds now.
 
-    A run without evaluation, or stopped half-way, gives a page that says so and shows what is there.
+    A run without evaluation, or stopped half-way, gives a page that says so and shows what is there. That of
+    an evaluation has the sections that need no training.
 
     Args:
-        run: a run folder.
+        run: a run folder, or that of an evaluation.
 
     Returns:
         The page's path.
@@ -93,6 +94,7 @@ def page(run: Run) -> str:
         ],
     )
     fed = before.pop(0) if run.first_batch else None
+    trained = run.evaluated is None
     advice = next_steps(classes, findings, read_setup(run), train_longer(run))
     parts = (
         ("next", "What to do next", "", advice),
@@ -107,22 +109,27 @@ def page(run: Run) -> str:
         ),
         ("boundaries", "Boundaries", BOUNDARY_NOTE, boundary_section(classes, findings)),
         ("calibration", "Calibration", CALIBRATION_NOTE, calibration_section(findings)),
-        ("curves", "Training", "", curves_section(run)),
+        ("curves", "Training", "", curves_section(run) if trained else ""),
         ("panels", "Panels", "The same validation images after every evaluation.", panel(run, latest)),
         ("batch", "First batch", "What the network was fed, after augmentation.", batch(fed)),
         ("predictions", "Predictions", gallery_note(run), gallery(run, predicted)),
-        ("repeat", "Repeat and go on", "", commands_section(run)),
-        ("settings", "Settings", "", _settings(run)),
-        ("environment", "Environment", "", _environment(run)),
+        ("repeat", "Repeat and go on" if trained else "Go on", "", commands_section(run)),
+        ("settings", "Settings", "", _settings(run) if trained else ""),
+        ("environment", "Environment", "", _environment(run) if trained else ""),
     )
     bodies = {anchor: body for anchor, _, _, body in parts}
     bodies["panels"] += earlier_panels(run, list(zip((step for step, _ in earlier), before, strict=True)))
     linked = ((anchor, name) for anchor, name, *_ in parts if bodies[anchor])
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in linked)
     sections = "\n".join(section(anchor, name, bodies[anchor], note) for anchor, name, note, _ in parts)
-    title = " on ".join(text(name) for name in (run.model_name, run.data_name) if name) or "Training run"
+    title = " on ".join(text(name) for name in (run.model_name, run.data_name) if name) or (
+        "Training run" if trained else "Evaluation"
+    )
     started = str(run.environment.get("started", "")).replace("T", " ")[:16]
-    eyebrow = " · ".join(text(part) for part in ("sceneparse run", run.path.resolve().name, started) if part)
+    origin = ("sceneparse run", run.path.resolve().name, started)
+    if run.evaluated is not None:
+        origin = ("sceneparse evaluation", str(run.evaluated.get("model") or ""), "")
+    eyebrow = " · ".join(text(part) for part in origin if part)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -130,7 +137,8 @@ def page(run: Run) -> str:
         f'<header><p class="eyebrow">{eyebrow}</p><h1>{title}</h1>{_verdict(run)}{_notes(run)}'
         f"{_figures(run, classes)}</header>\n<nav><ul>{links}</ul></nav>\n<main>{sections}</main>\n"
         "<footer>Everything on this page is in this one file. Written by <code>sceneparse report</code> "
-        f"from the run folder.</footer><script>{SCRIPT}</script></body></html>\n"
+        f"from the {'run' if trained else 'evaluation'} folder.</footer>"
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 

@@ -37,7 +37,7 @@ _GAP = 10
 
 
 def write_reading(
-    folder: Path, numbers: dict[str, Any], labels: LabelSet, sample: Callable[[str], Triple]
+    folder: Path, numbers: dict[str, Any], labels: LabelSet, sample: Callable[[str], Triple | None]
 ) -> None:
     """Write numbers and pictures; those of an earlier reading are removed.
 
@@ -45,7 +45,8 @@ def write_reading(
         folder: there already.
         numbers: plain values.
         labels: names, numbers and colours.
-        sample: by the name of an image: image, label and prediction, these two in training indices.
+        sample: by the name of an image: image, label and prediction, these two in training indices; None
+            where there is none to be shown.
 
     Raises:
         InputError: the disk is full.
@@ -55,8 +56,10 @@ def write_reading(
             path.unlink()
     for kind in FOLDERS:
         for item in numbers[kind]:
-            picture = mistakes_sheet(sample(item["name"]), labels, box=item.get("box"))
-            save_png(picture, folder / kind / f"{item['name']}.png")
+            row = sample(item["name"])
+            if row is not None:
+                picture = mistakes_sheet(row, labels, box=item.get("box"))
+                save_png(picture, folder / kind / f"{item['name']}.png")
     write_text(folder / READING, json.dumps(numbers, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,5 @@
-"""Read a run folder as it is, also half-written: what is missing is None, what is damaged becomes a problem.
+"""Read the folder of a run or an evaluation as it is, also half-written: what is missing is None, what is
+damaged becomes a problem.
 
 A run may have been killed at any moment, so nothing but the folder itself is required. Numbers that are not
 finite become None in JSON values and nan in series.
@@ -25,6 +26,9 @@ from sceneparse.report.mistakes import needs_reading, read_numbers
 RUN_FILES = ("config.yaml", "environment.json", "metrics.csv", "losses.csv", "evaluation.json")
 """A folder that holds none of these is no run folder."""
 
+EVALUATION_FILES = ("numbers.json", "confusion.csv")
+"""A folder that holds both, and none of a run, is that of ``evaluate --out``."""
+
 Series = dict[str, NDArray[np.float64]]
 """Columns of a table with one row a step: float64 (N,) each, "step" strictly increasing."""
 
@@ -46,6 +50,8 @@ class Run:
         samples: (step, picture) of each evaluation, oldest first.
         first_batch: the picture of it, if there is one.
         overlays: predicted pictures.
+        evaluated: of an evaluation, what it was of: ``{"model", "network", "data", "command", "palette"}``,
+            paths of model and data and the network's name; None of a run.
         problems: files that could not be read, one sentence each.
     """
 
@@ -61,6 +67,7 @@ class Run:
     samples: list[tuple[int, Path]]
     first_batch: list[Path]
     overlays: list[Path]
+    evaluated: dict[str, Any] | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -76,8 +83,8 @@ class Run:
 
     @property
     def model_name(self) -> str | None:
-        """As in ``--model``, if the settings say it."""
-        name = self.config.get("model.name")
+        """As in ``--model``, if it is known."""
+        name = self.config.get("model.name") if self.evaluated is None else self.evaluated.get("network")
         return None if name is None else str(name)
 
     @property
@@ -89,23 +96,33 @@ class Run:
         return str(known.get("name") or re.split(r"[/\\]", path)[-1]) or None
 
 
+_FOLDERS = "give the folder that train --out or evaluate --out wrote"
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds something that only a run writes."""
+    return any((path / name).is_file() for name in RUN_FILES)
+
+
+def is_evaluation(path: Path) -> bool:
+    """Whether a folder is that of an evaluation."""
+    return not is_run(path) and all((path / name).is_file() for name in EVALUATION_FILES)
+
+
 def read_run(path: Path) -> Run:
-    """Everything a report shows of the run folder ``path``.
+    """Everything a report shows of the folder ``path``, of a run or of an evaluation.
 
     Raises:
-        InputError: ``path`` is not a folder, or holds nothing a run writes.
+        InputError: ``path`` is not a folder, or holds nothing that either writes.
     """
     path = Path(path)
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
+        raise InputError(f"a run folder expected, found {found}", where=path, fix=_FOLDERS)
+    evaluation = is_evaluation(path)
+    if not evaluation and not is_run(path):
         raise InputError(
-            f"a run folder expected, found {found}", where=path, fix="give the folder that train --out wrote"
-        )
-    if not any((path / name).is_file() for name in RUN_FILES):
-        raise InputError(
-            f"not a run folder: it holds none of {', '.join(RUN_FILES)}",
-            where=path,
-            fix="give the folder that train --out wrote",
+            f"not a run folder: it holds none of {', '.join(RUN_FILES)}", where=path, fix=_FOLDERS
         )
     problems: list[str] = []
 
@@ -125,6 +142,28 @@ def read_run(path: Path) -> Run:
     warnings = load("warnings.json", _parse_json, object, [])
     if isinstance(warnings, dict):
         warnings = warnings.get("warnings", [])
+    reading = {} if needs_reading(path) else read_numbers(path)
+    if evaluation:
+        evaluated = reading.get("evaluated")
+        evaluated = evaluated if isinstance(evaluated, dict) else {}
+        numbers = load("numbers.json", _parse_json, dict, {})
+        numbers |= {"confusion_matrix": _matrix(path / "confusion.csv"), "palette": evaluated.get("palette")}
+        return Run(
+            path=path,
+            config={},
+            environment={"data": {"path": evaluated.get("data")}},
+            metrics=_read_series(path / "metrics.csv"),
+            losses=_read_series(path / "losses.csv"),
+            evaluation=numbers,
+            reading=reading,
+            baseline=[],
+            warnings=[],
+            samples=[],
+            first_batch=[],
+            overlays=[],
+            evaluated=evaluated,
+            problems=problems,
+        )
     return Run(
         path=path,
         config=flatten(load("config.yaml", yaml.safe_load, dict, {})),
@@ -132,7 +171,7 @@ def read_run(path: Path) -> Run:
         metrics=_read_series(path / "metrics.csv"),
         losses=_read_series(path / "losses.csv"),
         evaluation=load("evaluation.json", _parse_json, dict, None),
-        reading={} if needs_reading(path) else read_numbers(path),
+        reading=reading,
         baseline=[b for b in load("baseline.json", _parse_json, list, []) if isinstance(b, dict)],
         warnings=[str(w) for w in warnings] if isinstance(warnings, list) else [],
         samples=_samples(path / "samples"),
@@ -160,6 +199,15 @@ def _parse_json(text: str) -> Any:
         return value if math.isfinite(value) else None
 
     return json.loads(text, parse_float=finite, parse_constant=lambda _: None)
+
+
+def _matrix(path: Path) -> list[list[int]] | None:
+    """The counts of ``confusion.csv``."""
+    try:
+        _, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        return [[int(cell) for cell in row[1:]] for row in rows]
+    except (OSError, ValueError):
+        return None
 
 
 def _read_series(path: Path) -> Series:

@@ -20,8 +20,8 @@ from sceneparse.data.threads import PictureThreads
 from sceneparse.deploy.bundle import Bundle, load_model
 from sceneparse.errors import InputError
 from sceneparse.evaluation.reading import Counted, Reading
-from sceneparse.models import Network, upsampled_argmax, upsampled_confidence
-from sceneparse.prediction.inference import normalized, scores_for
+from sceneparse.models import Network
+from sceneparse.prediction.inference import normalized, predicted_with_confidence
 from sceneparse.prediction.render import Triple
 from sceneparse.prediction.tiling import picture_bytes
 from sceneparse.report.mistakes import digest_of_model, needs_reading, write_reading
@@ -105,9 +105,7 @@ class _Model:
         image, mask = val[index]
         size_hw = (mask.shape[0], mask.shape[1])
         pixels = normalized(to_tensor(image)[None], self.bundle.normalization, self.device)
-        scores, upsampling = scores_for(self.network, pixels, size_hw)
-        labels = upsampled_argmax(scores, size_hw, upsampling=upsampling)
-        confidence = upsampled_confidence(scores, size_hw, upsampling=upsampling)
+        labels, confidence = predicted_with_confidence(self.network, pixels, size_hw)
         return labels[0].cpu().numpy(), confidence[0].cpu().numpy()
 
 

@@ -196,7 +196,7 @@ def row_of(
         "seeds": {str(seed): score for seed, score in scores.items()},
         "minutes": spread(run.training_seconds / 60 for run in runs),
         "machines": sorted({run.machine for run in runs}),
-        "commits": sorted({str((run.facts["git"] or {}).get("commit")) for run in runs}),
+        "commits": sorted({commit for run in runs for commit in run.commits}),
         "command": command,
     }
 

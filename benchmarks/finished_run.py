@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provenance import machine
+from provenance import cost_said, machine
 
 from sceneparse.config import RunConfig, read_config
 from sceneparse.recipes import recipe
@@ -57,9 +57,35 @@ class FinishedRun:
         return self.rows[-1]["images"] / self.training_seconds
 
     @property
+    def starts(self) -> list[dict[str, Any]]:
+        """Facts of the first start and of every time it was resumed."""
+        return [self.facts, *self.facts.get("resumed", [])]
+
+    @property
+    def threads(self) -> list[int]:
+        """Of every start."""
+        return [start["threads"] for start in self.starts]
+
+    @property
+    def commits(self) -> list[str]:
+        """Of the source, each once, in the order of the starts."""
+        return list(dict.fromkeys(_commit(start.get("git")) for start in self.starts))
+
+    @property
     def machine(self) -> str:
-        """What it was trained on, in words."""
-        return machine(self.facts["hardware"], self.facts["threads"])
+        """What it was trained on, in words; with the most threads it had."""
+        return machine(self.facts["hardware"], max(self.threads))
+
+    @property
+    def cost(self) -> str:
+        """What its steps took, in words."""
+        return cost_said(self.training_seconds / 60, self.threads)
+
+
+def _commit(git: dict[str, Any] | None) -> str:
+    if git is None:
+        return "not known"
+    return f"{git['commit']}, changed" if git["changed"] else git["commit"]
 
 
 def finished_run(folder: Path) -> FinishedRun | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finished_run import FinishedRun, training_command
+from provenance import cost_said
 
 from sceneparse.deploy.bundle import Bundle
 from sceneparse.report.findings import Findings, Mistake
@@ -239,6 +240,18 @@ def _failures(facts: Facts) -> str:
     return "\n".join(lines)
 
 
+def _seeds(facts: Facts) -> str:
+    """What the runs of the other seeds took."""
+    seeds = () if facts.quality is None else facts.quality.get("seeds", ())
+    others = [seed for seed in seeds if seed["seed"] != facts.run.config.seed]
+    if not others:
+        return ""
+    said = "; ".join(
+        f"seed {seed['seed']}: {cost_said(seed['training_minutes'], seed['threads'])}" for seed in others
+    )
+    return f" The others: {said}."
+
+
 def _training(facts: Facts) -> str:
     run, config = facts.run, facts.run.config
     versions = ", ".join(f"{name} {run.facts['versions'][name]}" for name in ("torch", "timm", "sceneparse"))
@@ -246,8 +259,8 @@ def _training(facts: Facts) -> str:
         "## Training, and how to repeat it\n\n"
         f"Recipe `{config.recipe}`, seed {config.seed}, start: {config.model.init or 'random weights'}. "
         f"{config.steps:,} steps of {config.images_per_step} crops of {config.augmentation.crop[0]}x"
-        f"{config.augmentation.crop[1]}, {run.training_seconds / 60:.0f} minutes without evaluations at "
-        f"{run.images_per_second:.1f} images a second on {run.machine}. The checkpoint is that of step "
+        f"{config.augmentation.crop[1]}; {run.cost}, evaluations left out, at {run.images_per_second:.1f} "
+        f"images a second on {run.machine}.{_seeds(facts)} The checkpoint is that of step "
         f"{facts.bundle.scores['step']}. {versions}.\n\n"
         "```\n"
         f"{training_command(config)} --seed {config.seed}\n"

@@ -7,6 +7,7 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def machine(hardware: dict[str, Any], threads: int) -> str:
     if hardware["gpus"]:
         return ", ".join(hardware["gpus"])
     return f"{threads} core{'s' * (threads > 1)}, {hardware['instructions']}"
+
+
+def cost_said(minutes: float, threads: Sequence[int]) -> str:
+    """``63 min, 1 thread, resumed twice``: minutes of all steps, and threads of every start."""
+    numbers = sorted(set(threads))
+    said = f"{' and '.join(map(str, numbers))} thread{'s' * (numbers != [1])}"
+    times = len(threads) - 1
+    resumed = {0: "in one go", 1: "resumed once", 2: "resumed twice"}.get(times, f"resumed {times} times")
+    return f"{minutes:.0f} min, {said}, {resumed}"
 
 
 def write_result(what: str, question: str, figures: dict[str, Any], *, command: str | None = None) -> Path:

@@ -147,8 +147,8 @@ def seed_record(run: FinishedRun, data: Path, options: argparse.Namespace) -> tu
         "training_minutes": run.training_seconds / 60,
         "images_per_second": run.images_per_second,
         "machine": run.machine,
-        "resumed": len(run.facts.get("resumed", [])),
-        "git": run.facts["git"],
+        "threads": run.threads,
+        "commits": run.commits,
     }
     return record, images
 

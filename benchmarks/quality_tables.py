@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from provenance import RESULTS, machine, newest
+from provenance import RESULTS, cost_said, machine, newest
 from published import MEASURED_HERE, PUBLISHED, Published
 
 Figures = dict[str, Any]
@@ -156,13 +156,13 @@ def _seeds(ours: Sequence[Result]) -> str:
                     f"{seed['views']['single']['mean_iou']:.4f}",
                     f"{seed['best_step']} of {f['steps']}, the best of {seed['evaluations']} on val",
                     f"{seed['mean_iou_of_last_step']:.4f}",
-                    f"{seed['training_minutes']:.0f}",
+                    cost_said(seed["training_minutes"], seed["threads"]),
                     seed["machine"],
                 ]
             )
     header = (
         *("recipe", "seed", "mean IoU", "checkpoint of step", "mean IoU of the last step, val"),
-        *("minutes", "trained on"),
+        *("training", "trained on"),
     )
     return f"### Each seed\n\n{table(header, rows)}"
 

@@ -97,7 +97,7 @@ def test_the_card_says_everything(facts):
             "0.4567",
             "step 1234",
             "4,321 steps",
-            "10 minutes",
+            "10 min, 2 threads, in one go",
             "5.0 images a second",
         ),
         *("2 cores, AVX2", "torch 9.8", "sceneparse train DATA --out RUN --recipe camvid-small", "5 of 7"),
@@ -122,7 +122,11 @@ def test_the_card_with_several_seeds(facts):
     views = {
         "single": {"mean_iou": {"mean": 0.7771, "sd": 0.0042, "n": 3}, "ms": {"best": 51.4, "median": 63.2}}
     }
-    said = card(replace(facts, quality={"views": views, "machine": "2 cores, AVX2"}))
+    seeds = [{"seed": n, "training_minutes": 60.0 + n, "threads": [1] * n} for n in (1, 2)]
+    seeds.append({"seed": facts.run.config.seed, "training_minutes": 10.0, "threads": [2]})
+    quality = {"views": views, "machine": "2 cores, AVX2", "seeds": seeds}
+    said = card(replace(facts, quality=quality))
+    assert "The others: seed 1: 61 min, 1 thread, in one go; seed 2: 62 min, 1 thread, resumed once." in said
     assert "with 3 seeds: mean IoU 0.777, standard deviation 0.004." in said
     assert "takes 51 ms on 2 cores, AVX2" in said, "the least, as docs/results.md has it"
 

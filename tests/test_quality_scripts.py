@@ -114,6 +114,20 @@ def test_a_run_with_steps_left_is_not_finished(tmp_path):
     assert run.machine == "1 core, AVX2"
 
 
+def test_what_a_run_cost_says_threads_and_every_time_it_was_resumed(tmp_path):
+    folder = write_run(tmp_path / "run", recipe("camvid-small"), 0.5, seconds=63 * 60.0)
+    run = finished_run.finished_run(folder)
+    assert run.cost == "63 min, 1 thread, in one go"
+    facts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    before = {"threads": 1}  # such runs did not say their commit
+    facts["resumed"] = [before, {"threads": 2, "git": {"commit": "def", "changed": True}}]
+    run = replace(run, facts=facts)
+    assert run.cost == "63 min, 1 and 2 threads, resumed twice"
+    assert run.machine == "2 cores, AVX2"
+    assert run.commits == ["abc", "not known", "def, changed"]
+    assert provenance.cost_said(9.6, [2, 2, 2, 2]) == "10 min, 2 threads, resumed 3 times"
+
+
 # ------------------------------------------------------------------ quality
 
 

@@ -51,6 +51,7 @@ def seed(number, iou):
         "evaluations": 7,
         "mean_iou_of_last_step": iou - 0.01,
         "training_minutes": 44.0,
+        "threads": [1, 2],
         "machine": "2 cores, AVX2",
     }
 
@@ -224,7 +225,7 @@ def test_classes_seeds_and_boundaries_are_means_over_seeds(copied):
     assert near[1:6] == ["0.400", "0.450", "0.500", "0.700", "0.751"]
     seeds = next(rows for rows in tables if rows[0][1] == "seed")
     assert [row[2] for row in seeds[2:]] == ["0.7512", "0.7472", "0.7552"]
-    assert seeds[2][4] == "0.7412"
+    assert seeds[2][4:6] == ["0.7412", "44 min, 1 and 2 threads, resumed once"]
 
 
 def test_ablations_say_the_difference_in_points(copied):

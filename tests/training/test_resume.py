@@ -205,7 +205,9 @@ def test_more_steps(config, unbroken, tmp_path, said):
     assert [row[0] for row in table(run / "metrics.csv")] == ["step", "4", "8", "10", "12"]
     assert [int(row[0]) for row in table(run / "losses.csv")[1:]] == list(range(1, 13))
     facts = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    assert len(facts["resumed"]) == 1
+    (resumed,) = facts["resumed"]
+    assert resumed["threads"] == facts["threads"]
+    assert set(resumed["git"] or {}) == set(facts["git"] or {})  # somebody may commit in between
 
 
 def test_fewer_steps_than_done(config, unbroken, tmp_path, said):

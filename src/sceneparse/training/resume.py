@@ -94,7 +94,7 @@ def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def resumed_environment(first: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The facts of the first start, with this one added to them.
+    """The facts of the first start, with this one added: when, how, with what, on how many threads.
 
     Raises:
         InputError: images or masks are not what they were.
@@ -107,7 +107,7 @@ def resumed_environment(first: Mapping[str, Any], now: Mapping[str, Any], run: P
                 where=run,
                 fix="restore them, or start a new run",
             )
-    here = {name: now[name] for name in ("started", "command", "threads", "versions")}
+    here = {name: now[name] for name in ("started", "command", "threads", "versions", "git")}
     return {**first, "resumed": [*first.get("resumed", []), here]}
 
 

@@ -112,7 +112,7 @@ STUDIES: dict[str, Study] = {
             "slimresnet32": Variant(
                 what="SlimResNet-32; as many pictures as take the same time",
                 settings={"model.name": "fcn2s-fused-slimresnet32"},
-                pictures=0.6,
+                pictures=0.47,
             ),
             "hgnetv2": Variant(
                 what="HGNetV2-B0 of timm, from stride 4 on",

@@ -45,6 +45,14 @@ def test_header_says_paper_score_cost_and_a_command_that_takes_it(name):
         assert (command[1], name) == ("demo", "scenes-demo")
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_header_says_a_score_or_that_there_is_none_and_hours(name):
+    """In its first sentence, which the table in docs/training.md shows."""
+    expected, hours = (re.split(r"\.\s", header(name)[field])[0] for field in ("Expected", "Hours"))
+    assert re.search(r"\b(0\.\d{2,}|\d{2}\.\d)\b", expected) or expected.startswith("not measured"), expected
+    assert re.search(r"\d", hours), hours
+
+
 def test_the_help_of_train_names_every_recipe_and_no_other():
     (train,) = (verb for verb in VERBS if verb.name == "train")
     listed = train.examples.partition("recipes:\n")[2].partition("\n\n")[0]

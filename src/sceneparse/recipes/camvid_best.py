@@ -2,7 +2,8 @@
 
 Paper:    as camvid-small.
 Data:     CamVid
-Expected: docs/results.md (val, void ignored, single scale, and with mirrored and scaled pictures apart).
+Expected: not measured yet (val, void ignored, single scale, and with mirrored and scaled pictures apart; it
+          will stand in docs/results.md).
 Hardware: two processor cores, or any GPU.
 Hours:    about 5 on two cores; reckoned from camvid-small's.
 Command:  sceneparse train CAMVID --out runs/camvid --recipe camvid-best

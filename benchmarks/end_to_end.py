@@ -5,7 +5,7 @@
 Train: recipe camvid-small for so many steps, from the start of the process to its end, with check, pixel
 cache, one evaluation of the 101 validation images, checkpoint and report; images a second of all that time
 and of the steps alone, and the share of the steps' time that was spent waiting for data. Predict: photos of
-the validation split in one process, random weights of the same network (or --model), seconds a photo with
+the validation split in one process, random weights of the recipe's network (or --model), seconds a photo with
 start-up, and without it by part: reading, network and labels, writing label file and overlay. Without
 CamVid the built-in scenes are drawn. Writes results/end_to_end_HARDWARE_DATE.json.
 """
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from forward import LIGHT
 from provenance import write_result
 from random_model import write_random_model
 
@@ -32,8 +31,11 @@ import sceneparse
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.decode import read_picture
 from sceneparse.data.scenes import write_scenes
+from sceneparse.deploy.bundle import read_bundle
 from sceneparse.prediction.segmentation import Segmentation, save_png
+from sceneparse.recipes import recipe
 
+RECIPE = "camvid-small"
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 PARTS = ("read", "network and labels", "draw overlay", "write files")
 
@@ -52,13 +54,14 @@ def run(*arguments: str) -> float:
 def train(data: Path, steps: int, work: Path) -> dict[str, Any]:
     out = work / "run"
     wall = run(
-        *("train", str(data), "--out", str(out), "--recipe", "camvid-small", "--steps", str(steps)),
+        *("train", str(data), "--out", str(out), "--recipe", RECIPE, "--steps", str(steps)),
         *("--device", "cpu", "--set", f"eval_every={steps}", "--set", f"data.cache={work / 'cache'}"),
     )
     with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
         last = list(csv.DictReader(file))[-1]
     images = int(float(last["images"]))
     return {
+        "network": recipe(RECIPE).model.name,
         "images": images,
         "wall_s": round(wall, 2),
         "images_per_s_of_all": round(images / wall, 2),
@@ -74,6 +77,7 @@ def predict(model: Path, photos: list[Path], work: Path) -> dict[str, Any]:
         part: seconds / len(photos) * 1e3 for part, seconds in seconds_by_part(model, photos, work).items()
     }
     return {
+        "network": read_bundle(model)[0].architecture["name"],
         "photos": len(photos),
         "wall_s": round(wall, 2),
         "ms_a_photo_of_all": round(wall / len(photos) * 1e3, 1),
@@ -129,7 +133,10 @@ def main() -> int:
         data, dataset = data_of(options.data, work)
         trained = train(data, options.steps, work)
         photos = [pair.image for pair in dataset.split("val")[: options.photos]]
-        model = options.model or write_random_model(work / "model", LIGHT, dataset.labels)
+        network = recipe(RECIPE).model
+        model = options.model or write_random_model(
+            work / "model", network.name, dataset.labels, network.options
+        )
         predicted = predict(model, photos, work)
     print(f"train: {trained['images']} images in {trained['wall_s']:.1f} s")
     print(f"  {trained['images_per_s_of_all']:.1f} images/s of all that time")
@@ -146,7 +153,6 @@ def main() -> int:
         "sceneparse train and sceneparse predict as whole processes: images a second, milliseconds a photo.",
         {
             "data": data.name,
-            "network": LIGHT if options.model is None else "given",
             "train": trained,
             "predict": predicted,
             "threads": torch.get_num_threads(),

@@ -8,7 +8,8 @@ one picture after the other is read, the network in PyTorch eager gives logits a
 numpy.bincount. Ours: sceneparse.evaluate, with several pictures at a time where the engine takes them.
 Then each in a process of its own, for the memory that was held at most after a quarter of the pictures and
 after all (Linux). Says the shares of time of the parts of both; those of ours from one thread that takes a
-picture after the other. Writes results/evaluate-NAME_HARDWARE_DATE.json.
+picture after the other. Without --model and --name: random weights of the network of the recipe camvid-small.
+Writes results/evaluate_HARDWARE_DATE.json for that network, evaluate-NAME_... for another.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from provenance import write_result
 from random_model import write_random_model
 
+from sceneparse.config import ModelConfig
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.decode import read_image
 from sceneparse.data.inspect import inspect_pair
@@ -39,9 +41,11 @@ from sceneparse.evaluation.confusion import confusion_matrix
 from sceneparse.evaluation.evaluate import evaluate
 from sceneparse.models.network import Network
 from sceneparse.prediction.predictor import Predictor, load
+from sceneparse.recipes import recipe
 
 TARGET_RATIO = 3.0
 FEW = 8
+RECIPE = "camvid-small"
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 
 Matrix = NDArray[np.int64]
@@ -186,7 +190,7 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, default=CAMVID)
     parser.add_argument("--model", type=Path, help="a run of train; its pictures keep their size")
-    parser.add_argument("--name", default="fcn4s-fused-hgnetv2_b0", help="without --model: random weights")
+    parser.add_argument("--name", help="without --model: another network with random weights")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--images", type=int, default=0, help="only so many; 0 is all")
     parser.add_argument("--rounds", type=int, default=2)
@@ -197,8 +201,16 @@ def main() -> int:
         print(json.dumps(peaks(options.memory_of, options.model, options.engine, dataset)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or write_random_model(Path(folder) / "model", options.name, dataset.labels)
+        model = options.model or random_weights(Path(folder) / "model", options.name, dataset)
         return compared(options, model, dataset)
+
+
+def random_weights(folder: Path, name: str | None, dataset: Dataset) -> Path:
+    """A bundle of a network by its name; None is that of the recipe."""
+    network = recipe(RECIPE).model
+    if name is not None:
+        network = ModelConfig(name=name)
+    return write_random_model(folder, network.name, dataset.labels, network.options)
 
 
 def compared(options: argparse.Namespace, model: Path, dataset: Dataset) -> int:
@@ -220,7 +232,7 @@ def compared(options: argparse.Namespace, model: Path, dataset: Dataset) -> int:
         print(f"  {way}: {before:.2f} GiB before, {early:.2f} after a quarter, {late:.2f} after all")
     print(f"  {moved} of {pixels} pixels in another cell of the matrix")
     write_result(
-        f"evaluate-{name}",
+        "evaluate" if name == recipe(RECIPE).model.name else f"evaluate-{name}",
         "Seconds of evaluating CamVid's validation images, against a plain loop in the same process.",
         {
             "network": name,

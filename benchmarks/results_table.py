@@ -125,15 +125,22 @@ ROWS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "labels": ("labels of the same size from scores at stride 8", _against_eager),
     "forward": ("FCN-8s VGG19, 150 classes, 224x224, batch 1, `Predictor`, fp32", _forward),
     "train_step": ("training step FCN-8s VGG19, 151 classes, 224x224, batch 8, fp32", _train_step),
-    "evaluate-fcn4s-fused-hgnetv2_b0": ("evaluation of CamVid val, FCN-4s fused HGNetV2-B0", _evaluation),
+    "evaluate": ("evaluation of CamVid val, {network}", _evaluation),
     "step_costs-camvid-small": (
         "steps of `camvid-small` on the small views of its start",
         _small_views,
     ),
     "confusion": ("confusion matrix of 480x360, 11 classes, and 512x512, 150, against numpy", _confusion),
-    "end_to_end": ("`train` and `predict` as whole processes, FCN-4s fused HGNetV2-B0, CamVid", _end_to_end),
+    "end_to_end": ("`train` and `predict` as whole processes, {network}, CamVid", _end_to_end),
     "startup": ("20,000 small pictures, second start", _startup),
 }
+"""By the name of the result: the title, in which {network} is what the result says, and the figure."""
+
+
+def networks(f: Figures) -> str:
+    """Whose figures these are."""
+    found = [f["network"]] if "network" in f else [f[part]["network"] for part in ("train", "predict")]
+    return " and ".join(f"`{name}`" for name in dict.fromkeys(found))
 
 
 def table() -> str:
@@ -144,7 +151,10 @@ def table() -> str:
         if result is not None:
             hardware = result["environment"]["hardware"]
             where = machine(hardware, hardware["cores"])
-            rows.append((title, say(result["figures"]), where, result["command"]))
+            figures = result["figures"]
+            if "{network}" in title:
+                title = title.format(network=networks(figures))
+            rows.append((title, say(figures), where, result["command"]))
         if what == "demo":
             rows += short_rows()
     lines = ((title, figure, where, f"`{command}`") for title, figure, where, command in rows)

@@ -10,7 +10,6 @@ from provenance import newest
 Figures = dict[str, Any]
 
 MISSING = "not measured yet"
-EVALUATION = "evaluate-fcn4s-fused-hgnetv2_b0"
 LEAST_SHARE = 0.005
 """Parts of a time that are smaller are not drawn."""
 
@@ -181,7 +180,7 @@ ROWS = (
         "evaluation of 101 CamVid val images",
         "a plain loop: forward, upsampling, arg-max, `numpy.bincount`",
         "3x faster, memory flat",
-        EVALUATION,
+        "evaluate",
         _evaluate,
     ),
     Row(
@@ -214,7 +213,7 @@ RATIOS: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
     ("labels, smooth scores", "labels", lambda f: f["cases"]["smooth scores"]["ours"]["times_faster"]),
     ("one picture, FCN-8s VGG19", "forward", lambda f: ours(f)["times_faster"]),
     ("training step, FCN-8s VGG19", "train_step", lambda f: first(f["cases"])["times_faster"]),
-    ("evaluation, CamVid val", EVALUATION, lambda f: f["ratio"]),
+    ("evaluation, CamVid val", "evaluate", lambda f: f["ratio"]),
 )
 """Name, result file, and how many times as fast as plain PyTorch."""
 
@@ -323,12 +322,14 @@ def time_left() -> Plot | None:
             step = case["ours"]
             parts = ((part, share * step["step_s"] * 1e3) for part, share in step["parts"].items())
             panels.append(_parts(f"training step, {title}", parts, "ms"))
-    if (f := figures(EVALUATION)) is not None:
+    if (f := figures("evaluate")) is not None:
         each = f["ours_s"] / f["images"] * 1e3
         parts = ((part, share * each) for part, share in f["ours_share_of_time"].items())
-        panels.append(_parts("evaluation, a picture of CamVid, light network", parts, "ms"))
+        panels.append(_parts(f"evaluation, a picture of CamVid, {f['network']}", parts, "ms"))
     if (f := figures("end_to_end")) is not None:
-        panels.append(_parts("a photo in predict, light network", f["predict"]["parts_ms"].items(), "ms"))
+        predict = f["predict"]
+        title = f"a photo in predict, {predict.get('network', f.get('network'))}"
+        panels.append(_parts(title, predict["parts_ms"].items(), "ms"))
     if (f := figures("augment")) is not None:
         parts = ((name.partition(":")[0], part["us_a_sample"]) for name, part in f["profile"].items())
         panels.append(_parts("an augmented sample on one core", parts, "µs"))

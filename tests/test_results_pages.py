@@ -249,6 +249,27 @@ def test_small_views_are_compared_with_whole_ones(monkeypatch):
     assert said == "2.2x as many pictures a second as whole ones (6.0)"
 
 
+def test_rows_name_the_network_that_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import results_table
+
+    record = {"command": "", "environment": {"hardware": HARDWARE}}
+    train = {"network": "small", "images_per_s_of_steps": 9, "share_waiting_for_data": 0}
+    predict = {"network": "small", "ms_a_photo": 1, "start_up_s": 1}
+    evaluation = {"network": "other", "ratio": 3, "ours_s": 1, "images": 101}
+    found = {"end_to_end": {"train": train, "predict": predict}, "evaluate": evaluation}
+    monkeypatch.setattr(
+        results_table, "newest", lambda what: record | {"figures": found[what]} if what in found else None
+    )
+    said = results_table.table()
+    assert "| evaluation of CamVid val, `other` | 3.0x" in said
+    assert "| `train` and `predict` as whole processes, `small`, CamVid | train 9.0" in said
+    predict["network"] = "another"  # --model
+    assert "processes, `small` and `another`, CamVid" in results_table.table()
+    found["end_to_end"] = {"network": "of before", "train": {**train}, "predict": {**predict}}
+    assert "processes, `of before`, CamVid" in results_table.table()
+
+
 def test_one_seed_has_no_spread():
     assert quality_tables.spread(spread(0.5, None, 1)) == "0.500"
     assert quality_tables.spread(spread(-0.012, 0.003), factor=100, digits=1, sign="+") == "-1.2 ± 0.3"

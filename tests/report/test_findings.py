@@ -1,6 +1,7 @@
 """The page's sections made from a reading, against the numbers that they are made from."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -261,7 +262,7 @@ def test_a_confused_class():
     assert "60 % of it is taken for" in said
     assert "20 % of what is called so is" in said
     assert "rare" not in said
-    assert "thin:" not in said
+    assert "thin," not in said
 
 
 TRAIN = {"images": 100, "pixels": [50, 5000, 5000], "containing": [4, 100, 100]}
@@ -296,34 +297,38 @@ THIN = [[80, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [20, 1000, 900]]
 
 def test_a_thin_class():
     said = advice(WEAK, true=THIN)
-    assert "thin: 80 % of it lies within 3 pixels of a boundary" in said
-    assert "thin:" not in advice(WEAK, true=[[40, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [60, 1000, 900]])
+    assert "thin, 80 % of it within 3 pixels of a boundary;" in said
+    assert "thin," not in advice(WEAK, true=[[40, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0], [60, 1000, 900]])
 
 
 FINEST = {"model.name": "fcn2s-fused-slimresnet20", "data.resize": "none"}
-LARGER = "collect pictures in which it is larger, or train on crops scaled up"
+LARGER = "which is thin: collect pictures from closer by, or train on crops scaled up"
 
 
 @pytest.mark.parametrize(
     ("config", "shrunk", "words"),
     [
-        (None, None, "boundary: larger pictures of it may help, or a network of finer stride"),
+        (
+            None,
+            None,
+            "which is thin: pictures from closer by may help, or a network of finer stride",
+        ),
         (FINEST, 0, LARGER),
         ({**FINEST, "augmentation.scale": [0.6, 1.7]}, 0, f"{LARGER} by more than 1.7"),
         (
             {**FINEST, "model.name": "fcn8s-fused-vgg16"},
             0,
-            "train with a head of finer stride, fcn4s-fused-vgg16 (now stride 8);",
+            "train with a head of finer stride, fcn4s-fused-vgg16 (now stride 8).",
         ),
         (
             {**FINEST, "model.name": "fcn8s-wide-vgg19"},
             0,
-            "train with a head of finer stride, fcn4s-fused-vgg19 (now stride 8);",
+            "train with a head of finer stride, fcn4s-fused-vgg19 (now stride 8).",
         ),
         (
             {**FINEST, "model.name": "fcn4s-convnext_tiny"},
             0,
-            "stride, fcn2s-fused on a backbone that has stride 2 (now stride 4);",
+            "stride, fcn2s-fused on a backbone that has stride 2 (now stride 4).",
         ),
         ({**FINEST, "model.name": "smp/unet-resnet18"}, 0, LARGER),
         (
@@ -331,12 +336,17 @@ LARGER = "collect pictures in which it is larger, or train on crops scaled up"
             7,
             "train with pictures at their own size, --set data.resize=none (now shrunk to a short side",
         ),
+        (
+            {**FINEST, "data.resize": "short-side", "data.short_side": 256},
+            None,  # a reading of an earlier version
+            "train with pictures at their own size, --set data.resize=none (now shrunk to a short side",
+        ),
         ({**FINEST, "data.resize": "short-side", "data.short_side": 256}, 0, LARGER),
         (
             {"model.name": "fcn8s-vgg19", "data.resize": "squash", "data.short_side": 224},
             9,
             "finer stride, fcn4s-vgg19 (now stride 8), or pictures at their own size, --set data.resize=none "
-            "(now squashed to 224 x 224 pixels);",
+            "(now squashed to 224 x 224 pixels).",
         ),
     ],
 )
@@ -347,6 +357,17 @@ def test_only_what_can_be_done_for_a_thin_class(config, shrunk, words):
         assert "data.resize" not in said
     if config == FINEST:
         assert "stride" not in said
+
+
+def test_thin_classes_are_advised_together():
+    matrix = np.diag([40, 40, 40, *[900] * 6])
+    matrix[0, 8] = matrix[1, 8] = matrix[2, 8] = 60
+    true = np.zeros((5, 9), int)
+    true[0, :3], true[4, 3:] = 100, matrix.sum(1)[3:]
+    said = advice(np.hstack([matrix, np.zeros((9, 1), int)]), true=true)
+    said = re.sub(r"<i [^>]*></i>", "", said)
+    assert "For c0, c1 and c2, which are thin: pictures from closer by" in said
+    assert said.count("closer by") == 1
 
 
 def test_where_the_mistakes_are():

@@ -6,18 +6,14 @@ import re
 import shlex
 from typing import Any
 
-from sceneparse.report.markup import text
+from sceneparse.report.markup import code_block
 from sceneparse.report.run_folder import Run
 
 
 def commands_section(run: Run) -> str:
     """Each with its purpose."""
     lines = _of_evaluation(run.evaluated) if run.evaluated is not None else _of_run(run)
-    return "".join(
-        f'<span class="label">{name}</span><div class="code"><pre><code>{text(line)}</code></pre>'
-        "<button type=button>copy</button></div>"
-        for name, line in lines
-    )
+    return "".join(f'<span class="label">{name}</span>{code_block(line)}' for name, line in lines)
 
 
 def _of_evaluation(evaluated: dict[str, Any]) -> list[tuple[str, str]]:

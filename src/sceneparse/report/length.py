@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sceneparse.report.commands import longer_run, resumed_run
-from sceneparse.report.markup import count, text
+from sceneparse.report.markup import code_block, count, text
 from sceneparse.report.run_folder import Run
 
 RISE = 0.01
@@ -42,4 +42,4 @@ def train_longer(run: Run) -> list[str]:
 
 
 def _line(command: str | None) -> str:
-    return f": <code>{text(command)}</code>" if command else "."
+    return f":{code_block(command)}" if command else "."

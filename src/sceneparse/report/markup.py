@@ -55,6 +55,11 @@ def rgb(color: Any) -> str:
     return "#" + "".join(f"{min(max(int(c), 0), 255):02x}" for c in color)
 
 
+def code_block(line: str) -> str:
+    """A command line, with a button that copies it."""
+    return f'<div class="code"><pre><code>{text(line)}</code></pre><button type=button>copy</button></div>'
+
+
 def section(anchor: str, title: str, body: str, note: str = "") -> str:
     """A titled section; nothing when it has no body. ``note`` is HTML."""
     if not body:

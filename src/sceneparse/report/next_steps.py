@@ -85,15 +85,26 @@ def points(gain: float) -> str:
 
 
 def _weak_classes(classes: Classes, findings: Findings | None, setup: Setup | None) -> list[str]:
-    lines = []
+    lines, thin = [], []
     for i in classes.worst:
         iou = classes.iou[i]
         if iou is None or iou >= WEAK_IOU:
             continue
-        facts = [*_rare(findings, i), *_thin(findings, i, setup), *_confused(classes, i)]
+        facts = [*_rare(findings, i), *_thin(findings, i), *_confused(classes, i)]
         said = f"{'; '.join(facts)}." if facts else "nothing stands out: it is taken for many classes."
         lines.append(f"<b>{named(classes, i)}</b> IoU {percent(iou, 1)}{_in_training(findings, i)}: {said}")
+        thin += [named(classes, i)] if _thin(findings, i) else []
+    if thin:
+        lines.append(
+            f"For {_listed(thin)}, which {'is' if len(thin) == 1 else 'are'} thin: "
+            f"<em>{_for_thin(findings, setup)}</em>."
+        )
     return lines
+
+
+def _listed(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
 def _in_training(findings: Findings | None, i: int) -> str:
@@ -135,31 +146,28 @@ def _confused(classes: Classes, i: int) -> list[str]:
     return facts
 
 
-def _thin(findings: Findings | None, i: int, setup: Setup | None) -> list[str]:
+def _thin(findings: Findings | None, i: int) -> list[str]:
     if findings is None or not findings.true[:, i].sum():
         return []
     near, all_of_it = int(findings.true[0, i]), int(findings.true[:, i].sum())
     if near < THIN * all_of_it:
         return []
-    return [
-        f"thin: {percent(near / all_of_it, 0)} of it lies within {findings.widths[0]} pixels of a boundary: "
-        f"<em>{_for_thin(findings, setup)}</em>"
-    ]
+    return [f"thin, {percent(near / all_of_it, 0)} of it within {findings.widths[0]} pixels of a boundary"]
 
 
-def _for_thin(findings: Findings, setup: Setup | None) -> str:
+def _for_thin(findings: Findings | None, setup: Setup | None) -> str:
     """What can be done for thin classes with this network and these pictures."""
     if setup is None:
-        return "larger pictures of it may help, or a network of finer stride"
+        return "pictures from closer by may help, or a network of finer stride if there is one"
     ways = []
     if setup.finer is not None:
         ways.append(f"a head of finer stride, {text(setup.finer)} (now stride {setup.stride})")
-    if setup.resize is not None and findings.shrunk:
+    if setup.resize is not None and (findings is None or findings.shrunk != 0):
         ways.append(f"pictures at their own size, --set data.resize=none (now {text(setup.resize)})")
     if ways:
         return f"train with {', or '.join(ways)}"
     scaled = "crops scaled up" if setup.scale is None else f"crops scaled up by more than {setup.scale:g}"
-    return f"collect pictures in which it is larger, or train on {scaled}"
+    return f"collect pictures from closer by, or train on {scaled}"
 
 
 # ---------------------------------------------------------------------- the rest

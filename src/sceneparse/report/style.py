@@ -125,8 +125,7 @@ gap:3px 14px;align-items:center}
 .steps dd{margin:0}
 .steps ul{margin:0;padding:0;list-style:none;display:grid;gap:7px;max-width:56em}
 .steps em{font-style:normal;color:var(--accent);font-weight:600}
-.steps code{font:13.5px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace;
-background:var(--soft);border-radius:4px;padding:1px 5px;overflow-wrap:anywhere}
+.steps .code{margin:7px 0 4px}
 .steps .chip{margin-right:5px;width:11px;height:11px}
 .plot{margin:0}
 .plot svg{display:block;width:100%;max-width:560px;height:auto;margin:0 auto}

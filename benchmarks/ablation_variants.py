@@ -134,7 +134,7 @@ STUDIES: dict[str, Study] = {
         "more: one row gives FCN-8s the time of FCN-2s fused.",
         variants={
             "fcn8s-longer": Variant(
-                what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.38
+                what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.35
             ),
             "fcn4s": Variant(
                 what="FCN-4s: the paper's head with one skip more",

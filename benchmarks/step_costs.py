@@ -3,7 +3,8 @@
     python benchmarks/step_costs.py [STUDY] [--only NAME ...] [--threads 1] [--rounds 5] [--seconds 60]
 
 What ablation_variants.py says under ``pictures`` for variants that are compared at the same time comes from
-here; without --only these are measured. Training steps of sceneparse.training.learner.Learner on random
+here; without --only these are measured. Of the heads say ``heads --only fcn2s-fused``: the base in the time
+of that one sees the inverse. Training steps of sceneparse.training.learner.Learner on random
 pictures of the size of the views, the whole ones and the small ones that runs begin with, of the base and of
 the variants in turns, in one process, the least time of each. A variant's time for a picture is that of both
 kinds by their shares of its steps. Loading is left out: it takes about a hundredth of a step.
@@ -35,8 +36,8 @@ WHOLE, SMALL = "whole views", "small views"
 
 
 def at_the_same_time(study: Study) -> list[str]:
-    """Variants that see more or fewer pictures than the base."""
-    return [name for name, variant in study.variants.items() if variant.pictures != 1]
+    """Variants that see more or fewer pictures than the base, and whose steps are others."""
+    return [name for name, variant in study.variants.items() if variant.pictures != 1 and variant.settings]
 
 
 def views_of(augmentation: Augmentation) -> dict[str, tuple[Augmentation, float]]:

@@ -58,7 +58,7 @@ class Augmentation:
         flip: mirror left and right half of the time.
         photometric: strength 0..1 of changes in brightness, contrast, saturation and hue; 0 changes none.
         early: share 0..1 of a run's steps, at its start, that see :meth:`small` views: at first a network
-            learns as much from them, and several times as many go by in the same time. On resume
+            learns as much from them, and about twice as many go by in the same time. On resume
             with another ``--steps`` it is the share of the new number: with more, a run may go back to small
             views.
         early_size: factor 0..1 on the height and width of small views.

@@ -67,17 +67,17 @@ STUDIES: dict[str, Study] = {
             "whole-views": Variant(
                 what="no small views at the start; as many pictures as take the same time",
                 settings={"augmentation.early": "0"},
-                pictures=0.73,
+                pictures=0.75,
             ),
             "longer-small-views": Variant(
                 what="small views for three quarters of the steps; as many pictures as take the same time",
                 settings={"augmentation.early": "0.75"},
-                pictures=1.23,
+                pictures=1.24,
             ),
             "whole-pictures": Variant(
                 what="views of 352x480, nearly the whole picture; as many as take the same time",
                 settings={"augmentation.crop": "[352, 480]"},
-                pictures=0.5,
+                pictures=0.54,
             ),
             "constant-rate": Variant(
                 what="rate constant after its rise, not falling to 0",
@@ -112,7 +112,7 @@ STUDIES: dict[str, Study] = {
             "slimresnet32": Variant(
                 what="SlimResNet-32; as many pictures as take the same time",
                 settings={"model.name": "fcn2s-fused-slimresnet32"},
-                pictures=0.42,
+                pictures=0.46,
             ),
             "hgnetv2": Variant(
                 what="HGNetV2-B0 of timm, from stride 4 on",
@@ -134,7 +134,7 @@ STUDIES: dict[str, Study] = {
         "more: one row gives FCN-8s the time of FCN-2s fused.",
         variants={
             "fcn8s-longer": Variant(
-                what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.35
+                what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.37
             ),
             "fcn4s": Variant(
                 what="FCN-4s: the paper's head with one skip more",

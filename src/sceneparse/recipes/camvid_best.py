@@ -2,10 +2,9 @@
 
 Paper:    as camvid-small.
 Data:     CamVid
-Expected: not measured yet (val, void ignored, single scale, and with mirrored and scaled pictures apart; it
-          will stand in docs/results.md).
+Expected: not measured: it was not run yet.
 Hardware: two processor cores, or any GPU.
-Hours:    about 5 on two cores; reckoned from camvid-small's.
+Hours:    about 7 on two cores; reckoned from camvid-small's, not run.
 Command:  sceneparse train CAMVID --out runs/camvid --recipe camvid-best
 """
 

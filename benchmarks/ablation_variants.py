@@ -132,6 +132,7 @@ STUDIES: dict[str, Study] = {
         about="All settings are those of the recipe, and every head upsamples bilinearly and drops nothing "
         "out, so that the head alone differs. The same number of pictures is more time for a head that costs "
         "more: one row gives FCN-8s the time of FCN-2s fused.",
+        samples=16_000,
         variants={
             "fcn8s-longer": Variant(
                 what="FCN-8s, as many minutes as FCN-2s fused takes", settings={}, pictures=1.37

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from largest_tensor import LargestTensor
 
 from sceneparse.kernels import bands, compiled, transposed
 from sceneparse.kernels.compiler import kernels
@@ -169,18 +169,6 @@ def test_labels_of_a_learned_upsampling(groups, factor):
         labels = upsampled_argmax(scores, (height, width), upsampling=upsampling)
         assert labels.dtype == torch.uint8
         assert agree(labels, full[:, :, offset : offset + height, offset : offset + width])
-
-
-class LargestTensor(TorchDispatchMode):
-    """Bytes of the largest tensor that any operation inside makes."""
-
-    bytes = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        if isinstance(out, torch.Tensor):
-            self.bytes = max(self.bytes, out.numel() * out.element_size())
-        return out
 
 
 @pytest.mark.parametrize("compile", [True, False], ids=["compiled", "PyTorch"])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from largest_tensor import LargestTensor
 
 from sceneparse.errors import InputError
 from sceneparse.kernels import bands, compiled
@@ -254,18 +254,6 @@ def test_the_same_bits_with_any_number_of_threads(way):
     for loss, gradient in found[1:]:
         assert torch.equal(loss, found[0][0])
         assert torch.equal(gradient, found[0][1])
-
-
-class LargestTensor(TorchDispatchMode):
-    """Bytes of the largest tensor that any operation inside makes."""
-
-    bytes = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        if isinstance(out, torch.Tensor):
-            self.bytes = max(self.bytes, out.numel() * out.element_size())
-        return out
 
 
 @pytest.mark.parametrize("compile", [True, False], ids=["compiled", "PyTorch"])

@@ -33,18 +33,18 @@ class Study:
         title: of the table.
         recipe: where all settings start from.
         base: the base, in words.
-        settings: of the base and every variant; a variant's own go before them.
         samples: pictures that a run sees, where the command line says no other number.
         variants: by name; each differs from the base.
+        settings: of the base and every variant; a variant's own go before them.
         about: what else to know before reading the table.
     """
 
     title: str
     recipe: str
     base: str
+    samples: int
     variants: dict[str, Variant]
     settings: dict[str, str] = field(default_factory=dict)
-    samples: int = 5000
     about: str = ""
 
 
@@ -59,6 +59,7 @@ STUDIES: dict[str, Study] = {
         title="Choices of camvid-small",
         recipe="camvid-small",
         base="the recipe, shortened",
+        samples=8000,
         variants={
             "adamw": Variant(
                 what="AdamW 3e-3 in place of Muon",

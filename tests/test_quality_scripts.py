@@ -41,6 +41,7 @@ STUDY = Study(
     title="made up",
     recipe="camvid-small",
     base="the recipe",
+    samples=5000,
     variants={"no-flip": Variant(what="not mirrored", settings={"augmentation.flip": "false"})},
 )
 

@@ -36,7 +36,7 @@ CHECKPOINTS = {
 KINDS = {
     "shipped": "Models that come with sceneparse (predict NAME, evaluate NAME, train --init NAME)",
     "recipe": "Recipes (train --recipe NAME)",
-    "head": "This package's heads, on any backbone below (train --model NAME)",
+    "head": "This package's heads, on a backbone below that has their strides (train --model NAME)",
     "backbone": "Backbones (in place of BACKBONE; train --init imagenet starts from their weights)",
     "architecture": "Architectures of segmentation_models.pytorch, on any encoder below (train --model NAME)",
     "encoder": "Encoders of segmentation_models.pytorch (in place of ENCODER)",

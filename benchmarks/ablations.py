@@ -2,6 +2,7 @@
 
     python benchmarks/ablations.py STUDY [--data CAMVID] [--out runs/ablations] [--only NAME ...]
                                    [--samples N] [--seeds 0,1,2] [--threads 1] [--jobs 1] [--hold-out 0006R0]
+                                   [--use RUN ...]
 
 Studies and variants are in ablation_variants.py. Every run is a process of its own, sceneparse train with
 --samples pictures in all and one evaluation, after the last step: no run is judged by the best of several. A
@@ -9,6 +10,9 @@ run that is finished is not made again, one that was stopped or killed goes on, 
 is left to it; a changed setting makes a new folder. So rows can be made in any order, on several days.
 The result file is written after every run and has every finished run of this study and budget, whatever
 --only and --seeds name: rows may have different numbers of seeds.
+
+--use RUN takes finished runs that were made apart, like the seeds of a recipe that is itself a row: their
+settings must be those of a run of the study but for how often they were evaluated.
 
 --hold-out SEQUENCE trains CamVid without the pictures whose names begin so and evaluates on them instead of
 on val, which comes from a sequence that train holds too.
@@ -35,7 +39,7 @@ from typing import Any
 
 import yaml
 from ablation_variants import BASE, STUDIES, Study, Variant
-from finished_run import OF_THE_MACHINE, FinishedRun, finished_run, spread
+from finished_run import OF_THE_MACHINE, FinishedRun, changed_settings, finished_run, spread
 from provenance import write_result
 
 from sceneparse.config import RunConfig
@@ -117,6 +121,27 @@ def digest(config: RunConfig) -> str:
             target = target[parent]
         target.pop(last, None)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def use(folder: Path, planned: Sequence[Planned]) -> None:
+    """Put a finished run in the place of one with the same settings and seed."""
+    run = finished_run(folder)
+    if run is None:
+        raise SystemExit(f"--use {folder}: no finished run")
+    for one in planned:
+        if _training(one.config) == _training(run.config):
+            one.folder.parent.mkdir(parents=True, exist_ok=True)
+            if finished_run(one.folder) is None:
+                one.folder.symlink_to(folder.resolve(), target_is_directory=True)
+            return
+    raise SystemExit(f"--use {folder}: no run of this study has these settings and this seed")
+
+
+def _training(config: RunConfig) -> tuple[str, int, dict[str, Any]]:
+    """What a run is trained by; not how often it is evaluated."""
+    changed = changed_settings(config)
+    changed.pop("eval_every", None)
+    return config.recipe, config.seed, changed
 
 
 def without(data: Path, sequence: str, folder: Path) -> Path:
@@ -255,6 +280,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of a run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--use", type=Path, nargs="+", default=[], metavar="RUN", help="finished run folders")
     parser.add_argument("--hold-out", metavar="SEQUENCE", help="a sequence of CamVid's training split")
     options = parser.parse_args()
     study = STUDIES[options.study]
@@ -275,9 +301,11 @@ def main() -> int:
         figures = figures_of(study, everything, samples, split)
         if figures["rows"]:
             repeat = commands_again(options, figures["rows"], names, samples)
-            write_result(what, "Mean IoU of short runs that differ in one choice.", figures, command=repeat)
+            write_result(what, "Mean IoU of runs that differ in one choice.", figures, command=repeat)
 
     asked = plan(study, options.only or names, seeds, samples, out)
+    for folder in options.use:
+        use(folder, asked)
     left = [one for one in asked if finished_run(one.folder) is None]
     print(f"{len(asked) - len(left)} of {len(asked)} runs are finished", flush=True)
     record()

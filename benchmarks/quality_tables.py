@@ -365,7 +365,7 @@ def short_rows() -> list[tuple[str, str, str, str]]:
         rows.append((title, "; ".join([figure, *averaged, *beside]), result.machine, result.command))
     for result in results("ablations"):
         f = result.figures
-        if not result.what.startswith("ablations-heads"):
+        if result.what != "ablations-heads":
             continue
         compared = [row for row in f["rows"].values() if row["difference"] is not None]
         if compared:

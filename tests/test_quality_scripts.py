@@ -360,6 +360,23 @@ def test_what_is_finished_is_in_the_result_file_whenever_the_script_is_killed(tm
     assert len(list((tmp_path / "results").glob("ablations-made-up-16_*.json"))) == 1
 
 
+def test_a_run_of_the_recipe_itself_stands_for_the_row_with_its_settings(tmp_path):
+    config = replace(recipe("camvid-small"), precision="32", device="cpu", seed=1)
+    study = replace(STUDY, samples=config.steps * config.images_per_step)
+    planned = ablations.plan(study, [BASE, "no-flip"], [0, 1], study.samples, tmp_path / "out")
+    ablations.use(write_run(tmp_path / "run", config, 0.7), planned)
+    rows = ablations.figures_of(study, planned, study.samples, "val")["rows"]
+    assert {name: row["seeds"] for name, row in rows.items()} == {BASE: {"1": 0.7}}
+    ablations.use(tmp_path / "run", planned)  # once more is no fault
+
+    for change in ({"seed": 2}, {"steps": config.steps - 1}, {"batch_size": 4}):
+        other = write_run(tmp_path / str(change), replace(config, **change), 0.7)
+        with pytest.raises(SystemExit, match="no run of this study"):
+            ablations.use(other, planned)
+    with pytest.raises(SystemExit, match="no finished run"):
+        ablations.use(tmp_path, planned)
+
+
 def test_differences_are_of_runs_with_the_same_seed(tmp_path):
     planned = ablations.plan(STUDY, [BASE, "no-flip"], [0, 1, 2, 3], 400, tmp_path)
     scores = {

@@ -116,7 +116,7 @@ def training(f: Figures) -> str:
     """``44 min, 7.8 img/s, 2 cores, AVX2``."""
     minutes, speed = f["training_minutes"]["mean"], f["images_per_second"]["mean"]
     long = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-    machines = "; ".join(sorted({seed["machine"] for seed in f["seeds"]}))
+    machines = " or ".join(sorted({seed["machine"] for seed in f["seeds"]}))
     return f"{long}, {speed:,.{0 if speed >= 99.5 else 1}f} img/s, {machines}"
 
 
@@ -269,10 +269,10 @@ def _study(result: Result) -> str:
     f = result.figures
     rows = [_variant(row, f["settings"]) for row in f["rows"].values()]
     machines = sorted({name for row in f["rows"].values() for name in row["machines"]})
-    title = f["title"] + ("" if f["split"] == "val" else f": {f['split']}")
+    title = f"{f['title']}, {f['samples']:,} pictures" + ("" if f["split"] == "val" else f": {f['split']}")
     about = f"{f['about']}\n\n" if f.get("about") else ""
     about += (
-        f"Recipe `{f['recipe']}`, {f['samples']:,} pictures a run, trained on {'; '.join(machines)}. Scores "
+        f"Recipe `{f['recipe']}`, trained on {'; '.join(machines)}. Scores "
         f"after the last step on {f['split']}, one scale, no flip.\nAgain: `{result.command}`"
     )
     header = ("change", "mean IoU", "difference, points", "pixel accuracy", "seeds", "minutes", "settings")

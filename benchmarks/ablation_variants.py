@@ -132,7 +132,8 @@ STUDIES: dict[str, Study] = {
         },
         about="All settings are those of the recipe, and every head upsamples bilinearly and drops nothing "
         "out, so that the head alone differs: FCN-2s fused is camvid-small itself. The same number of "
-        "pictures is more time for a head that costs more: one row gives FCN-8s the time of FCN-2s fused.",
+        "pictures is more time for a head that costs more; the variant fcn8s-longer gives FCN-8s the time of "
+        "FCN-2s fused.",
         samples=72_000,
         variants={
             "fcn8s-longer": Variant(

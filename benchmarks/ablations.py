@@ -130,9 +130,14 @@ def use(folder: Path, planned: Sequence[Planned]) -> None:
         raise SystemExit(f"--use {folder}: no finished run")
     for one in planned:
         if _training(one.config) == _training(run.config):
+            if finished_run(one.folder) is not None:
+                return
+            if one.folder.exists():
+                raise SystemExit(
+                    f"--use {folder}: a run that is not finished has its place; remove {one.folder}"
+                )
             one.folder.parent.mkdir(parents=True, exist_ok=True)
-            if finished_run(one.folder) is None:
-                one.folder.symlink_to(folder.resolve(), target_is_directory=True)
+            one.folder.symlink_to(folder.resolve(), target_is_directory=True)
             return
     raise SystemExit(f"--use {folder}: no run of this study has these settings and this seed")
 

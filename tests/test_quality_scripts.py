@@ -376,6 +376,11 @@ def test_a_run_of_the_recipe_itself_stands_for_the_row_with_its_settings(tmp_pat
     with pytest.raises(SystemExit, match="no finished run"):
         ablations.use(tmp_path, planned)
 
+    (begun,) = (one.folder for one in planned if one.variant == BASE and one.config.seed == 0)
+    write_run(begun, replace(config, seed=0), 0.7, steps=10)
+    with pytest.raises(SystemExit, match=f"remove {begun}"):
+        ablations.use(write_run(tmp_path / "seed0", replace(config, seed=0), 0.7), planned)
+
 
 def test_differences_are_of_runs_with_the_same_seed(tmp_path):
     planned = ablations.plan(STUDY, [BASE, "no-flip"], [0, 1, 2, 3], 400, tmp_path)

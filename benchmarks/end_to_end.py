@@ -5,9 +5,9 @@
 Train: recipe camvid-small for so many steps, from the start of the process to its end, with check, pixel
 cache, one evaluation of the 101 validation images, checkpoint and report; images a second of all that time
 and of the steps alone, and the share of the steps' time that was spent waiting for data. Predict: photos of
-the validation split in one process, random weights of the recipe's network (or --model), seconds a photo with
-start-up, and without it by part: reading, network and labels, writing label file and overlay. Without
-CamVid the built-in scenes are drawn. Writes results/end_to_end_HARDWARE_DATE.json.
+the validation split in one process, with the network that ships or --model, seconds a photo with start-up,
+and without it by part: reading, network and labels, writing label file and overlay. Without CamVid the
+built-in scenes are drawn. Writes results/end_to_end_HARDWARE_DATE.json.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any
 
 import torch
 from provenance import write_result
-from random_model import write_random_model
 
 import sceneparse
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.decode import read_picture
 from sceneparse.data.scenes import write_scenes
 from sceneparse.deploy.bundle import read_bundle
+from sceneparse.deploy.shipped import DEFAULT_SHIPPED
 from sceneparse.prediction.segmentation import Segmentation, save_png
 from sceneparse.recipes import recipe
 
@@ -124,7 +124,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=CAMVID)
-    parser.add_argument("--model", type=Path, help="a run; without it random weights")
+    parser.add_argument("--model", type=Path, default=DEFAULT_SHIPPED, help="a run of train")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--photos", type=int, default=20)
     options = parser.parse_args()
@@ -133,11 +133,7 @@ def main() -> int:
         data, dataset = data_of(options.data, work)
         trained = train(data, options.steps, work)
         photos = [pair.image for pair in dataset.split("val")[: options.photos]]
-        network = recipe(RECIPE).model
-        model = options.model or write_random_model(
-            work / "model", network.name, dataset.labels, network.options
-        )
-        predicted = predict(model, photos, work)
+        predicted = predict(options.model, photos, work)
     print(f"train: {trained['images']} images in {trained['wall_s']:.1f} s")
     print(f"  {trained['images_per_s_of_all']:.1f} images/s of all that time")
     print(

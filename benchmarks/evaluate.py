@@ -8,7 +8,7 @@ one picture after the other is read, the network in PyTorch eager gives logits a
 numpy.bincount. Ours: sceneparse.evaluate, with several pictures at a time where the engine takes them.
 Then each in a process of its own, for the memory that was held at most after a quarter of the pictures and
 after all (Linux). Says the shares of time of the parts of both; those of ours from one thread that takes a
-picture after the other. Without --model and --name: random weights of the network of the recipe camvid-small.
+picture after the other. Without --model and --name: the network that ships with the package.
 Writes results/evaluate_HARDWARE_DATE.json for that network, evaluate-NAME_... for another.
 """
 
@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from provenance import write_result
 from random_model import write_random_model
 
-from sceneparse.config import ModelConfig
 from sceneparse.data.dataset import Dataset, open_dataset
 from sceneparse.data.decode import read_image
 from sceneparse.data.inspect import inspect_pair
 from sceneparse.deploy.bundle import Bundle, load_model
+from sceneparse.deploy.shipped import DEFAULT_SHIPPED
 from sceneparse.evaluation.confusion import confusion_matrix
 from sceneparse.evaluation.evaluate import evaluate
 from sceneparse.models.network import Network
@@ -60,7 +60,7 @@ def subset(path: Path, images: int) -> Dataset:
 
 @torch.no_grad()
 def plain(
-    network: Network, bundle: Bundle, dataset: Dataset, done: Callable[[], object] = lambda: None
+    network: Network, bundle: Bundle, dataset: Dataset, done: Callable[[], None] = lambda: None
 ) -> tuple[Matrix, dict[str, float]]:
     """The matrix (K, K), and the seconds of each part."""
     labels = dataset.labels
@@ -73,7 +73,9 @@ def plain(
     for pair in dataset.split("val"):
         times = [time.perf_counter()]
         image = read_image(pair.image)
-        truth = labels.to_index(pair.mask.read((image.shape[0], image.shape[1])))
+        size_hw = (image.shape[0], image.shape[1])
+        assert bundle.resize.target_size(*size_hw) == size_hw, "the plain loop resizes nothing"
+        truth = labels.to_index(pair.mask.read(size_hw))
         pixels = (torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().float() / 255 - mean) / std
         times.append(time.perf_counter())
         logits = network(pixels)
@@ -90,7 +92,7 @@ def plain(
     return matrix, seconds
 
 
-def ours(predictor: Predictor, dataset: Dataset, done: Callable[[], object] = lambda: None) -> Matrix:
+def ours(predictor: Predictor, dataset: Dataset, done: Callable[[], None] = lambda: None) -> Matrix:
     """The matrix (K, K)."""
     return evaluate(predictor, dataset, each=lambda stem, index: done())[1][:, :-1]
 
@@ -156,7 +158,6 @@ def by_turns(
 ) -> tuple[list[tuple[float, dict[str, float], float]], int, int]:
     """Of every few pictures the best round of both ways; pixels in another cell of the matrix, and all."""
     network, bundle = load_model(model)
-    assert bundle.resize.mode == "none", "the plain loop resizes nothing"
     pairs = dataset.split("val")
     best = []
     moved = pixels = 0
@@ -189,8 +190,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=CAMVID)
-    parser.add_argument("--model", type=Path, help="a run of train; its pictures keep their size")
-    parser.add_argument("--name", help="without --model: another network with random weights")
+    parser.add_argument(
+        "--model", type=Path, default=DEFAULT_SHIPPED, help="a run of train; its pictures keep their size"
+    )
+    parser.add_argument("--name", help="in its place: a network with random weights")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--images", type=int, default=0, help="only so many; 0 is all")
     parser.add_argument("--rounds", type=int, default=2)
@@ -201,16 +204,10 @@ def main() -> int:
         print(json.dumps(peaks(options.memory_of, options.model, options.engine, dataset)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or random_weights(Path(folder) / "model", options.name, dataset)
+        model = options.model
+        if options.name is not None:
+            model = write_random_model(Path(folder) / "model", options.name, dataset.labels)
         return compared(options, model, dataset)
-
-
-def random_weights(folder: Path, name: str | None, dataset: Dataset) -> Path:
-    """A bundle of a network by its name; None is that of the recipe."""
-    network = recipe(RECIPE).model
-    if name is not None:
-        network = ModelConfig(name=name)
-    return write_random_model(folder, network.name, dataset.labels, network.options)
 
 
 def compared(options: argparse.Namespace, model: Path, dataset: Dataset) -> int:
@@ -236,7 +233,7 @@ def compared(options: argparse.Namespace, model: Path, dataset: Dataset) -> int:
         "Seconds of evaluating CamVid's validation images, against a plain loop in the same process.",
         {
             "network": name,
-            "trained": options.model is not None,
+            "trained": options.name is None,
             "images": images,
             "threads": torch.get_num_threads(),
             "engine": predictor.engine,

@@ -8,7 +8,7 @@ Data:     CamVid
 Expected: mean IoU 0.757 ± 0.001 over three seeds (val, void ignored, single scale, no flip):
           docs/results.md.
 Hardware: two processor cores, no GPU.
-Hours:    2.0 to 2.4 on one core, the other one busy; about 1.5 on both, reckoned.
+Hours:    2.0 to 2.4 on one core, the other one busy; about 1.1 on both, reckoned.
 Command:  sceneparse train CAMVID --out runs/camvid --recipe camvid-small
 """
 

@@ -18,14 +18,16 @@ from boxes import draw_data
 
 from sceneparse.cli import main
 from sceneparse.config import read_config
+from sceneparse.data.lock import process_lock
 from sceneparse.errors import InputError
 from sceneparse.settings import override
 from sceneparse.training import checkpoint as checkpoint_module
 from sceneparse.training import loop as loop_module
-from sceneparse.training import outputs
+from sceneparse.training import outputs, run_lock
 from sceneparse.training.checkpoint import load_checkpoint
 from sceneparse.training.learner import Learner
 from sceneparse.training.run import train
+from sceneparse.training.run_lock import LOCK
 
 TIMING = ("images_per_second", "data_wait", "seconds")
 
@@ -180,7 +182,7 @@ def test_killed_before_the_folder_is_complete(config, unbroken, tmp_path, said, 
         killed_at_call(patch, Path, "mkdir", 2)  # after config.yaml, before checkpoints/
         with pytest.raises(Killed):
             train(config, tmp_path / "run", console=said)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", LOCK}
     train(config, tmp_path / "run", resume=True, console=said)
     assert_same_run(tmp_path / "run", unbroken)
 
@@ -189,8 +191,67 @@ def test_killed_while_the_first_file_is_written(no_steps, tmp_path, said):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".config.yaml.1234.tmp").write_text("half of i")
+    (run / LOCK).touch()
     assert train(no_steps, run, console=said).step == 1
-    assert not list(run.glob(".*"))
+    assert {path.name for path in run.glob(".*")} == {LOCK}
+
+
+# ---------------------------------------------------------------------- two at once
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(run_lock, "PATIENCE_SECONDS", 0.2)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_another_process_trains_is_left_to_it(config, unbroken, tmp_path, said):
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    before = contents(run)
+    with process_lock(run / LOCK):
+        with pytest.raises(InputError, match="another process is training in this folder") as caught:
+            train(replace(config, steps=12), run, resume=True, console=said)
+        assert Path(caught.value.where) == run
+        assert contents(run) == before
+    assert f"another process is training in {run}: waiting" in said.file.getvalue()
+    assert train(replace(config, steps=12), run, resume=True, console=said).step == 12
+
+
+def test_a_training_that_ends_soon_is_waited_for(config, unbroken, tmp_path, said):
+    """Like the loader processes of one that was killed."""
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    script = (
+        "import sys, time; from pathlib import Path; from sceneparse.data.lock import process_lock\n"
+        "with process_lock(Path(sys.argv[1])): print(flush=True); time.sleep(1)"
+    )
+    command = [sys.executable, "-c", script, str(run / LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert train(replace(config, steps=11), run, resume=True, console=said).step == 11
+    assert "waiting" in said.file.getvalue()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_two_new_runs_in_one_folder(no_steps, tmp_path, said, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    with process_lock(run / LOCK), pytest.raises(InputError, match="another process is training"):
+        train(no_steps, run, console=said)
+    assert [path.name for path in run.iterdir()] == [LOCK]
+
+    def meanwhile(*arguments, make=loop_module.Loop):
+        no_steps.write(run / "config.yaml")
+        return make(*arguments)
+
+    monkeypatch.setattr(loop_module, "Loop", meanwhile)
+    with pytest.raises(InputError, match="there is a run in this folder already"):
+        train(no_steps, run, console=said)
 
 
 # ---------------------------------------------------------------------- what may change

@@ -50,6 +50,7 @@ def files_under(folder):
 def test_run_folder_is_complete(unbroken):
     found = {name for name in files_under(unbroken) if not name.startswith("tensorboard")}
     assert found == {
+        ".lock",
         "config.yaml",
         "environment.json",
         "metrics.csv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 import time
@@ -27,23 +28,31 @@ else:
 
 @contextmanager
 def process_lock(
-    path: Path, *, waiting: Callable[[], None] = lambda: None, poll_seconds: float = 0.1
+    path: Path,
+    *,
+    waiting: Callable[[], None] = lambda: None,
+    most_seconds: float = math.inf,
+    poll_seconds: float = 0.1,
 ) -> Iterator[bool]:
     """Hold an exclusive lock on the file ``path``, waiting for it as long as another process holds it.
 
     The file is made if need be and stays: removing it would let two processes lock two files of one name.
+
     Args:
         path: the lock file, in an existing folder.
         waiting: called once if another holder has to be waited for.
+        most_seconds: to wait.
         poll_seconds: how often to ask; a blocking wait could not be interrupted on Windows.
 
     Yields:
         True; False on a file system without locks, where the body runs beside other holders.
 
     Raises:
+        TimeoutError: another process held it all the time.
         OSError: the lock file cannot be made.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    began = time.monotonic()
     try:
         told = locked = False
         while not locked:
@@ -57,6 +66,8 @@ def process_lock(
             if not told:
                 waiting()
                 told = True
+            if time.monotonic() - began >= most_seconds:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(path))
             time.sleep(poll_seconds)
         yield locked
     finally:

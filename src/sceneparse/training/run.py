@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from sceneparse.training.resume import (
     resumed_config,
     resumed_environment,
 )
+from sceneparse.training.run_lock import LOCK, run_lock
 from sceneparse.training.signals import StopRequest
 from sceneparse.training.splits import open_splits
 
@@ -116,26 +117,38 @@ def _take_part_prepared(job: _Job, group: Group, console: Console) -> RunResult:
 
 def _take_part(job: _Job, group: Group, console: Console, *, said: bool = False) -> RunResult:
     """The whole run as one process of the group sees it; ``said``: what is known of the data was."""
-    with group.agreed():
-        prepared, checkpoint = _prepare(job, group, Console(quiet=True) if said else console)
-        prepared = replace(prepared, console=console)
-        config, labels = prepared.config, prepared.dataset.labels
-        if checkpoint is None:
-            network, normalization = make_network(config, labels, console)
-        else:  # what the run started from is in the checkpoint, and need not be there any more
-            network = build_model(config.model.name, labels.num_classes, config.model.options)
-            normalization = Normalization.from_dict(checkpoint.normalization)
-        changes = changed_settings(config_for_resume(job.run), config) if job.resume else []
-    # Lightning takes seconds to import: wrong data and weights are said before.
-    from sceneparse.training.loop import Loop
+    with ExitStack() as held:
+        with group.agreed():
+            if group.is_first and job.resume and (job.run / "config.yaml").is_file():
+                held.enter_context(_lock(job.run, console))
+            prepared, checkpoint = _prepare(job, group, Console(quiet=True) if said else console)
+            prepared = replace(prepared, console=console)
+            config, labels = prepared.config, prepared.dataset.labels
+            if checkpoint is None:
+                network, normalization = make_network(config, labels, console)
+            else:  # what the run started from is in the checkpoint, and need not be there any more
+                network = build_model(config.model.name, labels.num_classes, config.model.options)
+                normalization = Normalization.from_dict(checkpoint.normalization)
+            changes = changed_settings(config_for_resume(job.run), config) if job.resume else []
+        # Lightning takes seconds to import: wrong data and weights are said before.
+        from sceneparse.training.loop import Loop
 
-    with _determinism(config.deterministic):
+        held.enter_context(_determinism(config.deterministic))
         loop = Loop(prepared, network, normalization, checkpoint)
         if group.is_first:
+            if not job.resume:
+                with _making(job.run):
+                    job.run.mkdir(parents=True, exist_ok=True)
+                held.enter_context(_lock(job.run, console))
+                _refuse_used_folder(job.run)  # another process may have begun there meanwhile
             _write_start(prepared)
         for change in changes:
             say(console, f"setting {change}")
         return loop.run()
+
+
+def _lock(run: Path, console: Console) -> AbstractContextManager[None]:
+    return run_lock(run, waiting=lambda: say(console, f"another process is training in {run}: waiting"))
 
 
 def _prepare(job: _Job, group: Group, console: Console) -> tuple[Prepared, Checkpoint | None]:
@@ -292,7 +305,7 @@ def _refuse_used_folder(run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise InputError("the run folder is a file", where=run, fix="choose another --out")
     # What a run killed while it wrote its first file left there is not in the way.
-    if run.is_dir() and set(run.iterdir()) - set(leftovers(run)):
+    if run.is_dir() and set(run.iterdir()) - {run / LOCK, *leftovers(run)}:
         is_run = (run / "config.yaml").is_file()
         raise InputError(
             "there is a run in this folder already" if is_run else "the folder is not empty",
@@ -315,6 +328,16 @@ def _last_checkpoint(run: Path, config: RunConfig) -> Checkpoint | None:
             refuse_changes(from_plain(RunConfig, checkpoint.config), config, run)
             return checkpoint
     return None
+
+
+@contextmanager
+def _making(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the run folder cannot be made: {error.strerror}", where=run, fix="choose another --out"
+        ) from None
 
 
 @contextmanager
@@ -354,15 +377,10 @@ def _write_start(prepared: Prepared) -> None:
         difference = not_bit_equal(first, now) if config.deterministic else None
         if difference:
             say(prepared.console, difference, style="yellow")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
+    with _making(run):
         remove_leftovers(run)
         config.write(run / "config.yaml")
         for name in ("checkpoints", "samples", "model"):
             (run / name).mkdir(exist_ok=True)
             remove_leftovers(run / name)
-    except OSError as error:
-        raise InputError(
-            f"the run folder cannot be made: {error.strerror}", where=run, fix="choose another --out"
-        ) from None
     write_text(path, json.dumps(known, indent=2, ensure_ascii=False) + "\n")

@@ -44,6 +44,7 @@ from provenance import write_result
 
 from sceneparse.config import RunConfig
 from sceneparse.files import write_text
+from sceneparse.lock import process_lock
 from sceneparse.recipes import recipe
 from sceneparse.settings import override
 
@@ -166,43 +167,25 @@ def without(data: Path, sequence: str, folder: Path) -> Path:
     return folder / "dataset.yaml"
 
 
-def taken(path: Path) -> int | None:
-    """A locked file; None where another process has it. Linux and macOS.
-
-    The training gets it too: it goes on when this process is killed, and nobody else may write its folder.
-    """
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def make(planned: Planned, study: Study, data: Path, options: argparse.Namespace) -> str:
     """Train what is not finished; says how it went."""
     if finished_run(planned.folder) is not None:
         return f"{planned.folder.name}: there"
     log = planned.folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    lock = taken(planned.folder.with_suffix(".lock"))
-    if lock is None:
-        return f"{planned.folder.name}: another process is at it"
+    words = planned.command(study, str(data), str(planned.folder))
+    if (planned.folder / "config.yaml").is_file():
+        words = ["train", str(data), "--out", str(planned.folder), "--resume"]
+    command = [sys.executable, "-m", "sceneparse", *words, "--device", options.device]
+    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     try:
-        words = planned.command(study, str(data), str(planned.folder))
-        if (planned.folder / "config.yaml").is_file():
-            words = ["train", str(data), "--out", str(planned.folder), "--resume"]
-        command = [sys.executable, "-m", "sceneparse", *words, "--device", options.device]
-        environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
-        with log.open("a", encoding="utf-8") as file:
-            done = subprocess.run(
-                command, stdout=file, stderr=file, env=environment, check=False, pass_fds=(lock,)
-            )
-    finally:
-        os.close(lock)
+        with (
+            process_lock(planned.folder.with_suffix(".lock"), most_seconds=0),
+            log.open("a", encoding="utf-8") as file,
+        ):
+            done = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False)
+    except TimeoutError:
+        return f"{planned.folder.name}: another process is at it"
     run = finished_run(planned.folder)
     if run is None:
         return f"{planned.folder.name}: ended with {done.returncode}, see {log}"

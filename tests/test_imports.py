@@ -18,6 +18,7 @@ LAYERS = (
         "errors",
         "settings",
         "files",
+        "lock",
         "outputs",
         "kernels",
         "environment",

@@ -19,10 +19,10 @@ from sceneparse.data import cache as cache_module
 from sceneparse.data import cache_build, pixelfile
 from sceneparse.data.cache import PixelCache
 from sceneparse.data.dataset import open_dataset
-from sceneparse.data.lock import process_lock
 from sceneparse.data.preprocess import ResizePolicy
 from sceneparse.data.threads import mapped_in_order
 from sceneparse.errors import InputError
+from sceneparse.lock import process_lock
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SHORT_12 = ResizePolicy(mode="short-side", size=12)
@@ -455,7 +455,7 @@ def test_lock_excludes_and_is_given_back(tmp_path):
     with process_lock(tmp_path / "lock") as held:
         assert held
         script = (
-            "import sys; from pathlib import Path; from sceneparse.data.lock import process_lock\n"
+            "import sys; from pathlib import Path; from sceneparse.lock import process_lock\n"
             "with process_lock(Path(sys.argv[1]), waiting=lambda: print('waiting', flush=True)):\n"
             "    print('held', flush=True); sys.stdin.readline()"
         )

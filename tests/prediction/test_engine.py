@@ -19,10 +19,10 @@ from torch import nn
 import sceneparse
 from sceneparse.cli import main
 from sceneparse.data.decode import read_image
-from sceneparse.data.lock import process_lock
 from sceneparse.deploy.bundle import CONFIG, WEIGHTS, load_model
 from sceneparse.errors import InputError
 from sceneparse.kernels import compiler
+from sceneparse.lock import process_lock
 from sceneparse.models import ModelOptions
 from sceneparse.models.build import assemble
 from sceneparse.models.vgg import VGG

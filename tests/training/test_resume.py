@@ -18,8 +18,8 @@ from boxes import draw_data
 
 from sceneparse.cli import main
 from sceneparse.config import read_config
-from sceneparse.data.lock import process_lock
 from sceneparse.errors import InputError
+from sceneparse.lock import process_lock
 from sceneparse.settings import override
 from sceneparse.training import checkpoint as checkpoint_module
 from sceneparse.training import loop as loop_module
@@ -227,7 +227,7 @@ def test_a_training_that_ends_soon_is_waited_for(config, unbroken, tmp_path, sai
     run = tmp_path / "run"
     shutil.copytree(unbroken, run)
     script = (
-        "import sys, time; from pathlib import Path; from sceneparse.data.lock import process_lock\n"
+        "import sys, time; from pathlib import Path; from sceneparse.lock import process_lock\n"
         "with process_lock(Path(sys.argv[1])): print(flush=True); time.sleep(1)"
     )
     command = [sys.executable, "-c", script, str(run / LOCK)]
@@ -235,6 +235,15 @@ def test_a_training_that_ends_soon_is_waited_for(config, unbroken, tmp_path, sai
         other.stdout.readline()
         assert train(replace(config, steps=11), run, resume=True, console=said).step == 11
     assert "waiting" in said.file.getvalue()
+
+
+def test_a_run_folder_that_cannot_be_written_to(config, unbroken, tmp_path, said):
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    (run / LOCK).unlink()
+    (run / LOCK).mkdir()  # root may write everywhere
+    with pytest.raises(InputError, match="the run folder cannot be written to"):
+        train(config, run, resume=True, console=said)
 
 
 @pytest.mark.usefixtures("impatient")

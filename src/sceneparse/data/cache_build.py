@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from sceneparse.data.faults import FaultsError
 from sceneparse.data.inspect import Inspection, inspect_pair
-from sceneparse.data.lock import process_lock
 from sceneparse.data.pairs import Pair
 from sceneparse.data.pixelfile import DamagedFileError, PixelFile, PixelFileWriter
 from sceneparse.data.preprocess import ResizePolicy, prepare_picture, resize_mask
@@ -26,6 +25,7 @@ from sceneparse.data.tally import Tally
 from sceneparse.data.threads import mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.labels import LabelSet
+from sceneparse.lock import process_lock
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

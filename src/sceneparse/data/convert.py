@@ -29,13 +29,13 @@ from sceneparse.data.dataset import Dataset
 from sceneparse.data.decode import IMAGE_SUFFIXES
 from sceneparse.data.faults import Fault, FaultsError
 from sceneparse.data.inspect import Inspection, inspect_pair
-from sceneparse.data.lock import process_lock
 from sceneparse.data.pairs import Pair
 from sceneparse.data.tally import Tally, faults_between
 from sceneparse.data.threads import decoding_threads, mapped_in_order, progress_bar
 from sceneparse.errors import InputError
 from sceneparse.files import NO_SPACE, write_text
 from sceneparse.labels import Color, LabelSet
+from sceneparse.lock import process_lock
 
 MAX_IN_YAML = 1000
 """Classes that are listed in ``dataset.yaml``; more go in a table beside it, since YAML is slow to read."""

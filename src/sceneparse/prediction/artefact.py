@@ -20,11 +20,11 @@ from typing import Any
 
 import sceneparse.kernels
 import sceneparse.models
-from sceneparse.data.lock import process_lock
 from sceneparse.deploy.bundle import CONFIG, WEIGHTS
 from sceneparse.deploy.shipped import is_shipped
 from sceneparse.files import user_cache
 from sceneparse.kernels import compiler
+from sceneparse.lock import process_lock
 
 MANIFEST = "engine.json"
 

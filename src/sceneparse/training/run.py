@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +120,7 @@ def _take_part(job: _Job, group: Group, console: Console, *, said: bool = False)
     with ExitStack() as held:
         with group.agreed():
             if group.is_first and job.resume and (job.run / "config.yaml").is_file():
-                held.enter_context(_lock(job.run, console))
+                held.enter_context(run_lock(job.run, console))
             prepared, checkpoint = _prepare(job, group, Console(quiet=True) if said else console)
             prepared = replace(prepared, console=console)
             config, labels = prepared.config, prepared.dataset.labels
@@ -139,16 +139,12 @@ def _take_part(job: _Job, group: Group, console: Console, *, said: bool = False)
             if not job.resume:
                 with _making(job.run):
                     job.run.mkdir(parents=True, exist_ok=True)
-                held.enter_context(_lock(job.run, console))
+                held.enter_context(run_lock(job.run, console))
                 _refuse_used_folder(job.run)  # another process may have begun there meanwhile
             _write_start(prepared)
         for change in changes:
             say(console, f"setting {change}")
         return loop.run()
-
-
-def _lock(run: Path, console: Console) -> AbstractContextManager[None]:
-    return run_lock(run, waiting=lambda: say(console, f"another process is training in {run}: waiting"))
 
 
 def _prepare(job: _Job, group: Group, console: Console) -> tuple[Prepared, Checkpoint | None]:

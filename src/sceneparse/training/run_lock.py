@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sceneparse.data.lock import process_lock
+from rich.console import Console
+
 from sceneparse.errors import InputError
+from sceneparse.lock import process_lock
+from sceneparse.training.progress import say
 
 LOCK = ".lock"
 """An empty file in the run folder."""
@@ -17,16 +20,20 @@ PATIENCE_SECONDS = 15.0
 
 
 @contextmanager
-def run_lock(run: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def run_lock(run: Path, console: Console) -> Iterator[None]:
     """Hold the folder of a run. A file system without locks keeps nobody out.
 
     Args:
         run: an existing folder.
-        waiting: called once if another process holds it.
+        console: where to say that it is waited for.
 
     Raises:
         InputError: another process trains there, or the folder cannot be written to.
     """
+
+    def waiting() -> None:
+        say(console, f"another process is training in {run}: waiting")
+
     with ExitStack() as held:
         try:
             held.enter_context(process_lock(run / LOCK, waiting=waiting, most_seconds=PATIENCE_SECONDS))

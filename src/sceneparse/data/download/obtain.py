@@ -18,8 +18,8 @@ from sceneparse.data.download.known_sets import KNOWN_SETS, KnownSet
 from sceneparse.data.download.part_file import CHUNK_BYTES, PartFile, sidecar_of
 from sceneparse.data.download.telling import Teller
 from sceneparse.data.download.unpack import remove_leftovers, unpack
-from sceneparse.data.lock import process_lock
 from sceneparse.errors import InputError, nearest
+from sceneparse.lock import process_lock
 from sceneparse.outputs import output_folder
 
 _MOST_GROWTH_OF_ARCHIVE = 2
